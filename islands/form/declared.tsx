@@ -272,19 +272,20 @@ export function DeclaredColumns(
                         ))}
                     </select>
                   </label>
-                  {digits !== null && (["precision", "scale"] as const).map((part) => (
-                    <label key={part}>
-                      <span>{t(`form.column_${part}`)}</span>
-                      <input
-                        type="text"
-                        autocomplete="off"
-                        inputMode="numeric"
-                        value={digits[part]}
-                        onInput={({ currentTarget: { value } }) =>
-                          say(at, { type: numericType({ ...digits, [part]: value }) })}
-                      />
-                    </label>
-                  ))}
+                  {digits !== null &&
+                    (["precision", "scale"] as const).map((part) => (
+                      <label key={part}>
+                        <span>{t(`form.column_${part}`)}</span>
+                        <input
+                          type="text"
+                          autocomplete="off"
+                          inputMode="numeric"
+                          value={digits[part]}
+                          onInput={({ currentTarget: { value } }) =>
+                            say(at, { type: numericType({ ...digits, [part]: value }) })}
+                        />
+                      </label>
+                    ))}
                   {members.filter(({ name }) =>
                     type === "" ? name === "column" : SAYS_OF[name]?.test(type) ?? true
                   ).map(({ name: member, list }) => (

@@ -177,6 +177,18 @@ Deno.test({
       );
       await dialog.getByRole("button", { name: "Save" }).click();
       await page.getByText("exact is saved.").waitFor();
+      // columns that come late are not those of the rows chosen since
+      const columns = await holdAnswer(page, /columns\/proposal/);
+      await page.getByRole("button", { name: "Change exact" }).click();
+      await columns.answered;
+      await dialog.getByText("Try it on a sample").click();
+      await dialog.getByLabel("Rows of").selectOption("my own records");
+      await columns.release();
+      await dialog.getByRole("button", { name: "JSON", exact: true }).click();
+      await page.locator("#editor-suite").fill('{"expectations": []}');
+      await dialog.getByRole("button", { name: "Table" }).click();
+      assert.equal(await page.locator("#suite-columns option").count(), 0);
+      await dialog.getByRole("button", { name: "Close" }).first().click();
       // a text stays one while it is typed, also once a table could show it
       await page.getByRole("button", { name: "Change exact" }).click();
       await page.locator("#editor-suite").fill('{"expectations": []}');

@@ -122,6 +122,10 @@ Deno.test({
       const dialog = page.getByRole("dialog");
       await dialog.getByLabel("Name").fill("small");
       await dialog.getByRole("button", { name: "Save" }).click();
+      // what is said of it is not changed by what is typed afterwards
+      await dialog.getByRole("link", { name: "Configurations" }).waitFor();
+      await dialog.getByLabel("Name").fill("other");
+      await dialog.getByText("It can be run as “small”").waitFor();
       await dialog.getByRole("link", { name: "Configurations" }).click();
       await page.getByRole("button", { name: "Run small now" }).click();
       await page.waitForURL(/\/etl\/runs\/[0-9a-f-]{36}$/);

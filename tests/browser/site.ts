@@ -116,7 +116,10 @@ export class Site implements AsyncDisposable {
     context.setDefaultTimeout(10_000);
     const page = await context.newPage();
     const complaints: string[] = [];
-    page.on("pageerror", (error) => complaints.push(error.message));
+    page.on("pageerror", ({ message }) => {
+      // the browser's own, of the fade between two pages where the second goes on at once
+      if (!message.startsWith("Transition was ")) complaints.push(message);
+    });
     page.on("console", (message) => {
       if (!["error", "warning"].includes(message.type())) return;
       if (expected?.test(message.text())) return;
