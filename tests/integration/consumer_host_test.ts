@@ -325,10 +325,11 @@ Deno.test("what a consumer hands over has a limit, and is refused in words that 
   await engine.sql`create table public.big (text text)`;
   await engine.sql`insert into public.big select repeat('x', 20_000_000)`;
   await engine.sql`grant select on public.big to public`;
+  // each its end
   const runs: Record<string, [run: string, said: RegExp]> = {
     result: [
-      `() => "x".repeat(200_000_000)`,
-      /at most 1 MiB of JSON, and this has 190\.8 MiB: write it into a table/,
+      `() => "x".repeat(20_000_000)`,
+      /at most 1 MiB of JSON, and this has 19\.1 MiB: write it into a table/,
     ],
     result_list: [`() => Array(300_000).fill(12345)`, /at most 1 MiB of JSON/],
     result_bigint: [`() => ({ n: 1n })`, /kept as JSON, and cannot be written so: .*BigInt/],
@@ -338,12 +339,28 @@ Deno.test("what a consumer hands over has a limit, and is refused in words that 
     ],
     result_nul: [String.raw`() => ({ "a\0": 1 })`, /answers holds a NUL character/],
     result_half: [String.raw`() => ["\ud800"]`, /half of a surrogate pair/],
-    error: [`() => { throw new Error("e".repeat(200_000_000)); }`, /^e{1000}…$/],
+    error: [`() => { throw new Error("e".repeat(20_000_000)); }`, /^e{1000}…$/],
     no_error: [`() => { throw null; }`, /^null$/],
     query_null: [
       `({ db }) => db.query(null)`,
       /takes the statement as text, or \{ text, values \}; it was given null/,
     ],
+    several: [`({ db }) => db.query("select 1; select 2")`, /multiple commands/],
+    answer_rows: [
+      `({ db }) => db.query("select repeat('x', 1000) from generate_series(1, 1e6)")`,
+      /answered more than 8 MiB: read in parts/,
+    ],
+    answer_value: [
+      `({ db }) => db.query("select text from public.big").catch(() => 1)`,
+      /answered more than 8 MiB/,
+    ],
+    emit_null: [
+      `({ emit }) => emit(null)`,
+      /takes a dataset as "schema\.table"; it was given null/,
+    ],
+  };
+  // of one consumer, as each is refused before it is sent
+  const calls: typeof runs = {
     query_list: [`({ db }) => db.query(["select 1"])`, /it was given a list/],
     query_nul: [
       String.raw`({ db }) => db.query("select 1\0")`,
@@ -373,19 +390,6 @@ Deno.test("what a consumer hands over has a limit, and is refused in words that 
       `({ db }) => db.query("select $1::text", ["x".repeat(17_000_000)])`,
       /write in several calls/,
     ],
-    several: [`({ db }) => db.query("select 1; select 2")`, /multiple commands/],
-    answer_rows: [
-      `({ db }) => db.query("select repeat('x', 1000) from generate_series(1, 1e6)")`,
-      /answered more than 8 MiB: read in parts/,
-    ],
-    answer_value: [
-      `({ db }) => db.query("select text from public.big").catch(() => 1)`,
-      /answered more than 8 MiB/,
-    ],
-    emit_null: [
-      `({ emit }) => emit(null)`,
-      /takes a dataset as "schema\.table"; it was given null/,
-    ],
     emit_object: [`({ emit }) => emit({})`, /it was given an object/],
     emit_counts: [
       `({ emit }) => emit("s.t", 7)`,
@@ -400,7 +404,7 @@ Deno.test("what a consumer hands over has a limit, and is refused in words that 
       /at most 100 counts/,
     ],
     emit_other: [
-      `({ emit }) => emit("s".repeat(200_000_000))`,
+      `({ emit }) => emit("s".repeat(20_000_000))`,
       /takes a dataset as "schema\.table"; it was given "s{60}…"/,
     ],
   };
@@ -414,9 +418,27 @@ Deno.test("what a consumer hands over has a limit, and is refused in words that 
           values: [[1, 2], { a: [1] }, new Uint8Array([1, 2]), undefined] });
         return { ...rows[0], bytes: [...rows[0].bytes] };
       } };`,
+    calls: `export const calls = { name: "calls", datasets: ${EVENTS}, run: async (context) => {
+        const said = {};
+        const call = (name, run) => run(context).then(() => "taken", ({ message }) => message)
+          .then((message) => said[name] = message);
+        ${
+      Object.entries(calls).map(([name, [run]]) =>
+        `await call("${name}", async (c) => (${run})(c));`
+      )
+        .join("\n")
+    }
+        return said;
+      } };`,
   });
   await using _reacting = await startReacting(engine, { consumers });
   await emit(engine);
+  const { result: said } = await delivery(engine, "calls", done);
+  for (const [name, [, pattern]] of Object.entries(calls)) {
+    const message = String(said![name]);
+    assert.match(message, pattern, name);
+    assert.ok(message.length <= 1001, name);
+  }
   const { result } = await delivery(engine, "fine", done);
   assert.deepEqual(result, { list: [1, 2], json: { a: [1] }, bytes: [1, 2], none: null });
   for (const [name, [, said]] of Object.entries(runs)) {
