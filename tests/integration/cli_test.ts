@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { withClient } from "../helpers/query.ts";
-import { runCli, startCli } from "../helpers/cli.ts";
+import { runCli, startCli, type StartedCli } from "../helpers/cli.ts";
 import { testClusterDir } from "../helpers/clusters.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { processesWith } from "../helpers/processes.ts";
@@ -26,7 +26,7 @@ async function homeOf(dsn: string): Promise<Home> {
       KPIS_PG_DSN: dsn,
       ETL_DATA_DIR: join(dir, "data"),
       ETL_SPOOL_DIR: join(dir, "spool"),
-      ETL_WORKERS: "2",
+      ETL_WORKERS: "1",
     },
     [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }),
   };
@@ -37,6 +37,19 @@ async function stateOf(dsn: string, runId: unknown): Promise<string> {
     const { rows } = await client.query("select state from etl.runs where run_id = $1", [runId]);
     return rows[0].state;
   });
+}
+
+/** Waits until a run that a command shows is in the middle: a chunk of it is prepared; answers its id. */
+async function underWay(cli: StartedCli, dsn: string): Promise<string> {
+  const line = await cli.says(/^run \S+ running: /);
+  const runId = line.split(" ")[1]!;
+  await waitFor(() =>
+    withClient(dsn, async (client) => {
+      const prepared = "select from etl.chunks where run_id = $1 and state = 'prepared' limit 1";
+      return (await client.query(prepared, [runId])).rowCount === 1;
+    })
+  );
+  return runId;
 }
 
 Deno.test("etl run in process sets up an empty database, loads, and loads nothing the second time", async (t) => {
@@ -152,17 +165,16 @@ Deno.test("etl run in process: Ctrl-C cancels the run, and etl retry takes it up
   await using db = await testDatabase(t);
   await using home = await homeOf(db.dsn);
   const cli = startCli(["run", ...LONG, "--json"], home);
-  const line = await cli.says(/ running: chunk /);
+  const runId = await underWay(cli, db.dsn);
   cli.kill("SIGINT");
   assert.equal(await cli.code, 3, cli.err.join("\n"));
   const { run_id, status } = JSON.parse(cli.out.at(-1)!);
-  assert.equal(status, "cancelled");
-  assert.ok(line.includes(run_id));
+  assert.deepEqual([run_id, status], [runId, "cancelled"]);
   assert.ok(cli.err.some((each) => each.startsWith("Cancelling the run")));
   assert.equal(await stateOf(db.dsn, run_id), "cancelled");
 
   const again = startCli(["retry", "latest"], home);
-  await again.says(new RegExp(`${run_id} running: chunk `));
+  assert.equal(await underWay(again, db.dsn), runId);
   again.kill("SIGINT");
   assert.equal(await again.code, 3, again.err.join("\n"));
 });
@@ -171,16 +183,15 @@ Deno.test("etl run in process: what ends it otherwise gives the run back to the 
   await using db = await testDatabase(t);
   await using home = await homeOf(db.dsn);
   const cli = startCli(["run", ...LONG], home);
-  const line = await cli.says(/ running: chunk /);
+  const runId = await underWay(cli, db.dsn);
   cli.kill("SIGTERM");
   assert.equal(await cli.code, 130, cli.err.join("\n"));
-  const runId = line.split(" ")[1]!;
   assert.ok(cli.err.some((each) => each.includes(`run ${runId} goes back to the queue`)));
   assert.equal(await stateOf(db.dsn, runId), "queued");
 
   // whoever executes runs next goes on with it
   const next = startCli(["show", runId, "--follow"], home);
-  await next.says(/ running: chunk /);
+  assert.equal(await underWay(next, db.dsn), runId);
   next.kill("SIGINT");
   assert.equal(await next.code, 3, next.err.join("\n"));
 });
@@ -235,10 +246,9 @@ Deno.test("etl with a server: asks, lists, shows, waits, cancels, retries", asyn
   );
 
   const watching = startCli(["run", ...LONG, "--wait"], { env });
-  const line = await watching.says(/ running: chunk /);
+  const going = await underWay(watching, db.dsn);
   watching.kill("SIGINT");
   assert.equal(await watching.code, 130);
-  const going = line.split(" ")[1]!;
   assert.ok(watching.err.some((each) => each.startsWith(`Run ${going} goes on.`)));
   assert.equal(await stateOf(db.dsn, going), "running");
 
