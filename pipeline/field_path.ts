@@ -33,7 +33,7 @@ export function fieldTextReader(
   const holderOf = parts.length === 0 ? (record: SourceRecord) => record : fieldReader(above);
   return (record) => {
     const value = read(record);
-    if (typeof value !== "number") return value;
+    if (typeof value !== "number" && !(asKey && typeof value === "bigint")) return value;
     const holder = holderOf(record) as SourceRecord;
     return asKey ? numberKey(value, holder, name) : numberText(value, digitsOf(holder)?.[name]);
   };

@@ -53,7 +53,7 @@ export function compileMapping(conf: MappingConf): Mapping {
       : keyReader([key].flat()),
     eventType: eventTypeReader(conf.event_type ?? "record"),
     occurredAt: occurredAtReader(conf.occurred_at),
-    version: versionReader(version),
+    version: versionReader(version, history ? 6 : 9),
     isDeletion: conf.deleted === undefined || conf.deleted === null
       ? null
       : deletionReader(conf.deleted),
@@ -71,7 +71,6 @@ function deletionReader({ field, equals }: DeletedConf): (record: SourceRecord) 
   return (record) => {
     const value = read(record) ?? null;
     if (value === null || wanted === null) return value === wanted;
-    if (typeof value === "bigint") return normalNumber(`${value}`) === wanted;
     return typeof value !== "object" && `${value}` === wanted;
   };
 }
@@ -112,7 +111,6 @@ function keyText(value: Json | undefined, path: string): string {
     if (value !== "") return value;
     throw new RowError("key_missing", say("key-empty", { field: path }), path);
   }
-  if (typeof value === "bigint") return normalNumber(`${value}`);
   if (typeof value === "boolean") return `${value}`;
   if (value === undefined || value === null) {
     throw new RowError("key_missing", say("key-missing", { field: path }), path);
@@ -143,8 +141,14 @@ function occurredAtReader(
     ? { field: conf, format: "iso" }
     : conf;
   const read = fieldReader(field);
+  const readText = fieldTextReader(field);
   return (record) => {
-    const value = read(record);
+    let value = read(record);
+    if (typeof value === "number") {
+      const text = readText(record) as string;
+      // digits that a double does not hold: seconds of our days with microseconds have 16, those of other days more
+      if (text !== `${value}` && /^-?\d+\.\d+$/.test(text)) value = text;
+    }
     if (value === undefined || value === null || value === "") {
       throw new RowError("occurred_at_missing", say("time-missing", { field }), field);
     }
@@ -159,7 +163,11 @@ function occurredAtReader(
   };
 }
 
-function versionReader(path: string | undefined): (record: SourceRecord) => string | null {
+/** `decimals` of a second tell versions apart: those of a history are rows' times, which have six. */
+function versionReader(
+  path: string | undefined,
+  decimals: 6 | 9,
+): (record: SourceRecord) => string | null {
   if (path === undefined) return () => null;
   const read = fieldReader(path);
   const readText = fieldTextReader(path);
@@ -169,7 +177,7 @@ function versionReader(path: string | undefined): (record: SourceRecord) => stri
     if (typeof value === "bigint") return `${value}`;
     if (typeof value === "string") {
       if (/^-?\d{1,100}(\.\d{1,100})?$/.test(value)) return value;
-      const time = toUtcText(value);
+      const time = toUtcText(value, "iso", { decimals });
       if (time !== null) return utcTextToEpoch(time);
     }
     throw new RowError(

@@ -101,7 +101,7 @@ export function listOf(values: (Json | ExactNumber)[]): Json[] {
  * A number as the text of a key: of a text source as it stands there, else its value in one form,
  * in which 1e21 and 1000000000000000000000 are one number.
  */
-export function numberKey(value: number, holder: object, name: string): string {
+export function numberKey(value: number | bigint, holder: object, name: string): string {
   const digits = digitsOf(holder);
   const text = numberText(value, digits?.[name]);
   const verbatim = digits !== undefined && digits[name] === text && !(BY_VALUE in digits);
@@ -109,7 +109,7 @@ export function numberKey(value: number, holder: object, name: string): string {
 }
 
 /** Zeros that a number is written with before it gets an exponent. */
-const MAX_ZEROS = 40;
+export const MAX_ZEROS = 40;
 const PLAIN = /^-?(?:0|[1-9]\d{0,39})$/;
 const NUMBER = /^(-?)0*(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/;
 
@@ -149,7 +149,7 @@ export function digitsOf(holder: object): Digits | undefined {
 }
 
 /** A number as text, with the digits that were read where it is still that number. */
-export function numberText(value: number, digits: string | undefined): string {
+export function numberText(value: number | bigint, digits: string | undefined): string {
   return digits !== undefined && Number(digits) === value ? digits : `${value}`;
 }
 

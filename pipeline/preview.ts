@@ -126,9 +126,10 @@ export async function preview(
     judges: false,
     onRead: (batch) => proposer.observe(batch),
   });
-  const [batch = { events: [], rejected: [], types: undefined }] = await Array.fromAsync(
-    chain.pass(only(records)),
-  );
+  const [batch = { events: [], rejected: [], types: undefined, cells: false }] = await Array
+    .fromAsync(
+      chain.pass(only(records)),
+    );
   chain.finish();
   const { counts } = chain;
   const typed = params.layout === "typed" ? asTyped(context, batch, records) : null;
@@ -182,7 +183,7 @@ export async function preview(
 /** Events as rows of the typed table that a run would load, or make. */
 function asTyped(
   { params, table, own = null, source }: PreviewContext,
-  { events, types }: Pick<ChainBatch, "events" | "types">,
+  { events, types, cells }: Pick<ChainBatch, "events" | "types" | "cells">,
   records: RecordBatch,
 ): {
   valid: Event[];
@@ -193,7 +194,7 @@ function asTyped(
   const { version } = mappingOf(params.source);
   const keys = tableKeyOf(params);
   const proposer = new TypeProposer(keys ?? []);
-  for (const { payload } of events) proposer.observe(payload, types);
+  for (const { payload } of events) proposer.observe(payload, { types, cells });
   const conf = columnsOf(params.source);
   const mapped = own === null || table !== null
     ? null

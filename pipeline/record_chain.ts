@@ -66,6 +66,8 @@ export interface ChainBatch {
   rejected: Rejected[];
   /** Types that the source has for the columns of its records; undefined where it has none, or a module has made others. */
   types: Record<string, string> | undefined;
+  /** Whether its records were cells of text. */
+  cells: boolean;
 }
 
 /**
@@ -182,6 +184,7 @@ export class RecordChain implements Disposable {
             events: rows === valid ? events : inOrder(valid, events),
             rejected: [...batch.rejected, ...checked.rejected, ...misfits, ...unexpected],
             types,
+            cells: records.cells === true,
           };
         };
         const passed = bounded === undefined ? judge() : await bounded(judge);

@@ -9,12 +9,17 @@ const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 /**
  * A time as text in UTC with at most microseconds, as PostgreSQL takes it:
  * "2026-01-31T23:59:59.5Z". Null where the value is not a time of years 1 to
- * 9999 (a 30th of February is none). ISO text without an offset is UTC.
+ * 9999 (a 30th of February is none). ISO text without an offset is UTC, and
+ * keeps nanoseconds with `decimals: 9`; default 6.
  */
-export function toUtcText(value: unknown, format: TimeFormat = "iso"): string | null {
+export function toUtcText(
+  value: unknown,
+  format: TimeFormat = "iso",
+  { decimals = 6 }: { decimals?: 6 | 9 } = {},
+): string | null {
   if (format !== "iso") return fromEpoch(value, format);
   if (typeof value !== "string") return null;
-  return isPlainUtc(value) ? value : fromIso(value);
+  return isPlainUtc(value) ? value : fromIso(value, decimals);
 }
 
 /** Whether a text is what toUtcText would make of it: most times of machines are, and reading them costs no pattern. */
@@ -47,12 +52,12 @@ function isBelow(value: number, limit: number): boolean {
   return value >= 0 && value < limit;
 }
 
-function fromIso(value: string): string | null {
+function fromIso(value: string, decimals: number): string | null {
   const match = ISO.exec(value);
   if (match === null) return null;
   const [, y, mo, d, h = "00", mi = "00", s = "00", fraction = "", offset = "Z"] = match;
   if (!isDay(+y!, +mo!, +d!) || +h > 23 || +mi > 59 || +s > 59) return null;
-  const digits = fraction.slice(0, 6).replace(/0+$/, "");
+  const digits = fraction.slice(0, decimals).replace(/0+$/, "");
   const tail = digits === "" ? "Z" : `.${digits}Z`;
   if (offset === "Z" || offset === "z") return `${y}-${mo}-${d}T${h}:${mi}:${s}${tail}`;
   const offsetMinutes = +(offset.slice(3).replace(":", "") || "0");
@@ -160,14 +165,14 @@ function withFraction(utc: Date, tail: string): string | null {
   return utc.toISOString().slice(0, 19) + tail;
 }
 
-/** Seconds since 1970 as decimal text with at most microseconds, from what toUtcText gives. */
+/** Seconds since 1970 as decimal text with at most nanoseconds, from what toUtcText gives. */
 export function utcTextToEpoch(text: string): string {
   const seconds = Date.parse(text.slice(0, 19) + "Z") / 1000;
   const fraction = text.length > 20 ? text.slice(20, -1) : "";
   if (fraction === "") return `${seconds}`;
   if (seconds >= 0) return `${seconds}.${fraction}`;
   // a negative time counts its fraction upwards from the second before
-  const micros = BigInt(-seconds) * 1_000_000n - BigInt(fraction.padEnd(6, "0"));
-  const rest = (micros % 1_000_000n).toString().padStart(6, "0").replace(/0+$/, "");
-  return `-${micros / 1_000_000n}${rest === "" ? "" : `.${rest}`}`;
+  const nanos = BigInt(-seconds) * 1_000_000_000n - BigInt(fraction.padEnd(9, "0"));
+  const rest = (nanos % 1_000_000_000n).toString().padStart(9, "0").replace(/0+$/, "");
+  return `-${nanos / 1_000_000_000n}${rest === "" ? "" : `.${rest}`}`;
 }

@@ -507,26 +507,41 @@ export class TypeProposer {
   readonly seen: TypesSeen = Object.create(null);
   readonly kinds: KindsSeen = Object.create(null);
   readonly #paths: { path: string; read: (record: SourceRecord) => Json | undefined }[];
+  readonly #keys: Set<string>;
 
-  /** `paths` get a column of their own although they are nested, as a key needs. */
-  constructor(paths: string[]) {
+  /** `keys` and other `paths` get a column of their own although they are nested. */
+  constructor(keys: string[], others: string[] = []) {
+    const paths = [...keys, ...others];
+    this.#keys = new Set(keys);
     this.#paths = paths.filter((path) => parsePath(path).length > 1)
       .map((path) => ({ path, read: fieldReader(path) }));
   }
 
-  /** `types` are those that the source has for its columns: then values say nothing of them. */
-  observe(payload: SourceRecord, types?: Record<string, string>): void {
+  /**
+   * `types` are those that the source has for its columns: then values say nothing of them. Of a record of `cells` a key
+   * with decimals is text, as a number would make one key of 1.10 and 1.1.
+   */
+  observe(
+    payload: SourceRecord,
+    { types, cells = false }: { types?: Record<string, string> | undefined; cells?: boolean } = {},
+  ): void {
     const digits = digitsOf(payload);
     for (const field of Object.keys(payload)) {
       const path = field.includes(".") ? field.replaceAll(".", "\\.") : field;
       const type = knownType(types, field);
-      if (type === undefined) this.#note(path, payload[field]!, digits?.[field]);
-      else this.seen[path] = this.seen[path] === undefined ? type : joined(this.seen[path], type);
+      if (type === undefined) {
+        const isCode = cells && this.#keys.has(path);
+        this.#note(path, payload[field]!, { digits: digits?.[field], isCode });
+      } else this.seen[path] = this.seen[path] === undefined ? type : joined(this.seen[path], type);
     }
-    for (const { path, read } of this.#paths) this.#note(path, read(payload) ?? null, undefined);
+    for (const { path, read } of this.#paths) this.#note(path, read(payload) ?? null);
   }
 
-  #note(path: string, value: Json, digits: string | undefined): void {
+  #note(
+    path: string,
+    value: Json,
+    { digits, isCode = false }: { digits?: string | undefined; isCode?: boolean } = {},
+  ): void {
     const known = this.seen[path];
     // nothing is wider
     if (known === "jsonb") return;
@@ -536,7 +551,9 @@ export class TypeProposer {
       kinds.counts[type] = (kinds.counts[type] ?? 0) + 1;
       if (type === "text") kinds.text ??= shown(value);
     }
-    this.seen[path] = known === undefined ? type : joined(known, type);
+    // an integer has one text
+    const wide = isCode && type === "numeric" && typeof value === "number" ? "text" : type;
+    this.seen[path] = known === undefined ? wide : joined(known, wide);
   }
 }
 

@@ -116,6 +116,7 @@ export async function previewSource(
   for (const slice of plan.slices) {
     for await (const batch of adapterFor(conf).read(conf, slice, ctx)) {
       if (batch.types !== undefined) records.types = batch.types;
+      if (batch.cells) records.cells = true;
       if (batch.repeatedNames !== undefined) records.repeatedNames ??= batch.repeatedNames;
       for (const [i, record] of batch.slice(0, count - records.length).entries()) {
         const origin = batch.origin?.(i);

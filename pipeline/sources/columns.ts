@@ -2,10 +2,10 @@ import { type Message, say } from "../../vocabulary/messages.ts";
 import { z } from "zod";
 import { strptimeIso, strptimeParser } from "../strptime.ts";
 import { Canonicalizer } from "../canonical.ts";
-import { digitsOf, numberText, setDigits } from "../numbers.ts";
+import { digitsOf, numberText, put, setDigits } from "../numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { toUtcText } from "../timestamps.ts";
-import { parseJson } from "./json_text.ts";
+import { parseJsonValue } from "./json_text.ts";
 import { CellFault, setCell, setNumber } from "./local/csv_values.ts";
 import { type Json, type SourceRecord, Unreadable } from "./source.ts";
 
@@ -286,7 +286,7 @@ function shown(text: string): string {
 
 function putJson(record: SourceRecord, field: string, text: string): void {
   try {
-    record[field] = parseJson(text);
+    put(record, field, parseJsonValue(text));
   } catch {
     throw misfit(field, say("no-json", { column: field, value: shown(text) }));
   }
@@ -377,7 +377,7 @@ function sampleOf(format: string): Record<string, string | undefined> {
 }
 
 const BIGINT = { least: -(2n ** 63n), most: 2n ** 63n - 1n };
-/** An exponent beyond this stays one: 1e41. */
+/** An exponent beyond this stays one, where a double holds the number: 1e41. */
 const LONGEST_EXPANDED = 40;
 
 function numbers(
@@ -458,7 +458,9 @@ function normal([, sign, whole = "", fraction = "", exponent = "0"]: RegExpExecA
   const shift = Number(exponent);
   let digits = whole + fraction;
   let point = whole.length + shift;
-  if (Math.abs(shift) > LONGEST_EXPANDED) {
+  if (
+    Math.abs(shift) > LONGEST_EXPANDED && Number.isFinite(Number(`${whole}.${fraction}e${shift}`))
+  ) {
     const bare = whole.replace(/^0+(?=\d)/, "") || "0";
     return `${sign === "-" ? "-" : ""}${bare}${fraction === "" ? "" : `.${fraction}`}e${shift}`;
   }

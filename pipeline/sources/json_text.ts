@@ -1,5 +1,12 @@
 import { type Message, say } from "../../vocabulary/messages.ts";
-import { MAX_NUMBER_DIGITS, normalNumber, setDigits, trimEnd } from "../numbers.ts";
+import {
+  digitsOf,
+  ExactNumber,
+  MAX_NUMBER_DIGITS,
+  normalNumber,
+  setDigits,
+  trimEnd,
+} from "../numbers.ts";
 import type { Json } from "./source.ts";
 
 /**
@@ -59,6 +66,11 @@ const PARTS = 4_000;
  * @throws {SyntaxError} for anything that is not JSON.
  */
 export function parseJsonExactly(text: string): Json {
+  return inList(text)[0]!;
+}
+
+/** The same, in a list that has the digits of a text that is one number. */
+function inList(text: string): Json[] {
   const blocks: string[] = [];
   const parts: string[] = [];
   let copied = 0;
@@ -70,7 +82,7 @@ export function parseJsonExactly(text: string): Json {
     // millions of parts at once would fill the heap, and so would a sum of them, which V8 keeps as a tree
     if (parts.length >= PARTS) blocks.push(parts.splice(0).join(""));
   });
-  if (copied === 0) return JSON.parse(text);
+  if (copied === 0) return [JSON.parse(text)];
   let value: Json;
   try {
     value = JSON.parse(blocks.join("") + parts.join("") + text.slice(copied));
@@ -121,7 +133,7 @@ export function eachLongNumber(text: string, told: (from: number, to: number) =>
 }
 
 /** Puts the numbers back that were marked. */
-function withNumbers(root: Json): Json {
+function withNumbers(root: Json): Json[] {
   const holder: Json[] = [root];
   const waiting: (Json[] | Record<string, Json>)[] = [holder];
   const look = (part: Json[] | Record<string, Json>, key: string | number): void => {
@@ -144,7 +156,7 @@ function withNumbers(root: Json): Json {
       }
     }
   }
-  return holder[0]!;
+  return holder;
 }
 
 /** Whether a JSON number is surely none that a double prints: of 18 and more digits, the first of which counts. */
@@ -210,6 +222,14 @@ function outOfRange(source: string): NumberRangeError {
       limit: MAX_NUMBER_DIGITS,
     }),
   );
+}
+
+/** Parses the JSON text of a value that will have a holder (see `put`): a text that is one number keeps its digits too. */
+export function parseJsonValue(text: string): Json | ExactNumber {
+  if (!losesDigits(text)) return JSON.parse(text);
+  const list = inList(text);
+  const digits = digitsOf(list)?.[0];
+  return digits === undefined ? list[0]! : new ExactNumber(digits);
 }
 
 /** Parses one JSON text exactly, at the price of JSON.parse where that is enough. */

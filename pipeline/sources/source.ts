@@ -50,6 +50,8 @@ export interface RecordBatch extends Array<SourceRecord | Unreadable> {
    * columns are told by their values.
    */
   types?: Record<string, string>;
+  /** Whether its records are cells of text (CSV), of which 1.10 and 1.1 are two keys. */
+  cells?: true;
   /** The highest position among its records, of a source that finds it while it reads. */
   position?: string;
   /** Records whose value is no position, as it lies in the future: how many, and one of the values. */

@@ -32,8 +32,7 @@ export async function seeTypes(
     typed: true,
   });
   const { key, version, occurred_at } = mappingOf(params.source);
-  const proposer = new TypeProposer([
-    ...[key ?? []].flat(),
+  const proposer = new TypeProposer([key ?? []].flat(), [
     ...[version ?? []].flat(),
     ...[typeof occurred_at === "object" ? occurred_at.field : occurred_at ?? []].flat(),
   ]);
@@ -41,9 +40,11 @@ export async function seeTypes(
   // a record without a key becomes no row: of such alone no table is made, whose key would be text then
   const keys = [key ?? []].flat().map(fieldReader);
   let looked = 0;
-  for await (const { events, types } of chain.pass(readSlice(env, slice))) {
+  for await (const { events, types, cells } of chain.pass(readSlice(env, slice))) {
     for (const { payload } of events) {
-      if (keys.every((read) => (read(payload) ?? null) !== null)) proposer.observe(payload, types);
+      if (keys.every((read) => (read(payload) ?? null) !== null)) {
+        proposer.observe(payload, { types, cells });
+      }
     }
     looked += events.length;
     if (looked >= enough) break;

@@ -20,7 +20,7 @@ Deno.test({
     }',
           'ñandú 🚲', 'b', x'00ff10', '{"n": 12345678901234567890.10}', '2026-01-31 12:00:00',
           '2026-01-31 12:00:00.123456', '2026-02-28', '-12:30:00', point(1, 2)),
-        (18446744073709551614, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null);
+        (18446744073709551614, null, null, null, null, null, null, null, null, null, '12345678901234567890.10', null, null, null, null, null);
       set sql_mode = '';
       insert into kinds (id, dt) values (7, '0000-00-00');
       create table items (a int, b varchar(20), n int, changed timestamp(6) not null, primary key (a, b));
@@ -90,6 +90,10 @@ Deno.test({
             '"coordinates": [1',
           ]
         ) assert.ok(row!.payload.includes(part), `${part} is not in ${row!.payload}`);
+        const [scalar] = await engine.sql.unsafe(
+          "select payload ->> 'j' as j from public.kinds where event_id = '18446744073709551614'",
+        );
+        assert.equal(scalar!.j, "12345678901234567890.10");
         const [wrong] = await engine.sql`
         select rule, field, message from etl.quarantine where run_id = ${run.run_id}`;
         assert.deepEqual([wrong!.rule, wrong!.field], ["zero_date", "dt"]);

@@ -295,7 +295,8 @@ Deno.test("postgres source keeps every digit, inside JSON, composites and arrays
         array[row('s',${small},'infinity','-Infinity',null)::addr], '{${money}}',
         '{NaN,${small},null}', '{{${small}},{1.5}}', '{infinity,"0044-03-15 BC"}', '{-infinity}'),
        (2, 'Infinity', null, '{"x":1e400,"y":1e-400}', '{"x":1e400}', null, null, null, null, null, null, null, null, null),
-       (3, 1e-400, null, '{"x":1e5000}', null, null, null, null, null, null, null, null, null, null);`,
+       (3, 1e-400, null, '{"x":1e5000}', null, null, null, null, null, null, null, null, null, null),
+       (4, null, null, '${long}', '${small}', null, null, null, null, null, null, null, null, null);`,
   );
   const { records, unreadable } = await readAll(
     { type: "postgres", connection: "shop", table: "digits" },
@@ -332,6 +333,7 @@ Deno.test("postgres source keeps every digit, inside JSON, composites and arrays
   assert.equal(texts[1]!.n, '"Infinity"');
   assert.equal(texts[1]!.js, `{"x":1${"0".repeat(400)},"y":1e-400}`);
   assert.deepEqual(unreadable.map(({ rule }) => rule), ["number_range"]);
+  assert.deepEqual([texts[2]!.js, texts[2]!.jb], [long, small]);
 });
 
 const CHANGES = `

@@ -409,6 +409,33 @@ Deno.test("a later conf may repeat and leave out what the first load has declare
   assert.deepEqual(again, [{ id: 1, price: 9 }, { id: 2, price: 3 }]);
 });
 
+Deno.test("a key of CSV with decimals is text, as 250.0 and 250.00 are two codes, unless it is declared a number", async (t) => {
+  await using engine = await startEngine(t, {
+    files: {
+      "codes.csv": "code,n,v\n250.0,1,1.5\n250.5,2,2\n",
+      "more.csv": "code,n,v\n250.00,3,3\n",
+    },
+  });
+  const read = (path: string, table_name: string, source: object = {}) =>
+    load(engine, [], {
+      table_name,
+      source: { type: "file", path, records: undefined, key: "code", ...source },
+    });
+  const codes = async (table: string) =>
+    (await engine.sql.unsafe(`select code::text from ${table} order by n`)).map(({ code }) => code);
+  await read("codes.csv", "codes");
+  assert.deepEqual(counts(await read("more.csv", "codes")), [1, 0, 0, 0, 0]);
+  assert.deepEqual(await codes("codes"), ["250.0", "250.5", "250.00"]);
+  // of a key of several fields too; other columns are what their values are
+  await read("codes.csv", "pairs", { key: ["n", "code"] });
+  assert.deepEqual(
+    (await columns(engine, "pairs")).slice(0, 3).map(({ type }) => type),
+    ["text", "bigint", "numeric"],
+  );
+  await read("codes.csv", "numbers", { columns: { code: "numeric" } });
+  assert.deepEqual(counts(await read("more.csv", "numbers")), [0, 1, 0, 0, 0]);
+});
+
 Deno.test("a later conf that says nothing of columns reads their values as the first one said", async (t) => {
   await using engine = await startEngine(t, {
     files: {

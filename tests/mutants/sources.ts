@@ -37,10 +37,10 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/microseconds",
     file: "pipeline/timestamps.ts",
-    find: 'fraction.slice(0, 6).replace(/0+$/, "")',
+    find: 'fraction.slice(0, decimals).replace(/0+$/, "")',
     replace: 'fraction.replace(/0+$/, "")',
     breaks: "what is finer than a microsecond is cut",
-    tests: ["integration/values_alike_test.ts: a record has the same"],
+    tests: ["unit/timestamps_test.ts: toUtcText() keeps microseconds"],
   },
   {
     id: "sources/http-strong",

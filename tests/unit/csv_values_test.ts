@@ -80,6 +80,10 @@ Deno.test("CSV: a key is its cell's own text, alone and beside others", async ()
   );
   const { records } = await read("code,name\n250.0,a\n250.00,b\n1.1,c\n1.10,d\n2.5,e\n");
   assert.deepEqual(keysOf(records, "code"), ["250.0", "250.00", "1.1", "1.10", "2.5"]);
+  // a number that JSON would write with an exponent
+  const long = `1${"0".repeat(45)}`;
+  const { records: longs } = await read(`code,name\n${long},a\n1e+45,b\n`);
+  assert.deepEqual(keysOf(longs, "code"), [long, "1e+45"]);
 });
 
 /** Keys and fingerprints of a file's events. */
@@ -150,6 +154,20 @@ Deno.test("CSV: declared columns are read as declared", async () => {
       '{"amount":-0.5,"at":"2026-02-01T00:00:00Z","extra":null,"n":-12,"ok":false,"price":5,' +
       '"sold":"2026-02-01","zip":"1e3"}',
       '{"amount":null,"at":null,"extra":null,"n":null,"ok":null,"price":null,"sold":null,"zip":null}',
+    ],
+  );
+});
+
+Deno.test("CSV: a number of a declared column keeps its digits, alone in a jsonb cell and beyond what a double holds", async () => {
+  assert.deepEqual(
+    await payloads(
+      'n;doc\n1e400;12345678901234567890.10\n-1e400;" 1e400"\n1e-400;[1.10,12345678901234567.10]\n',
+      { delimiter: ";", columns: { n: "numeric", doc: "jsonb" } },
+    ),
+    [
+      `{"doc":12345678901234567890.10,"n":1${"0".repeat(400)}}`,
+      `{"doc":1${"0".repeat(400)},"n":-1${"0".repeat(400)}}`,
+      `{"doc":[1.1,12345678901234567.10],"n":1e-400}`,
     ],
   );
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { fieldReader, parsePath } from "../../pipeline/field_path.ts";
 import { compileMapping, RowError } from "../../pipeline/mapping.ts";
+import { setDigits } from "../../pipeline/numbers.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 
 function refused(run: () => unknown): string {
@@ -89,12 +90,32 @@ Deno.test("occurredAt is null without a field, and refuses what is no time", () 
   assert.equal(refused(() => occurredAt({})), "occurred_at_missing");
 });
 
+Deno.test("occurredAt keeps the microseconds of an epoch that a double does not hold", () => {
+  for (
+    const [text, at] of [
+      ["1700000000.123456789", "2023-11-14T22:13:20.123456Z"],
+      ["253402300799.999999", "9999-12-31T23:59:59.999999Z"],
+      ["-9000000000.1234567", "1684-10-19T07:59:59.876543Z"],
+    ] as const
+  ) {
+    const record: SourceRecord = { at: Number(text) };
+    setDigits(record, "at", text);
+    const { occurredAt } = compileMapping({ occurred_at: { field: "at", format: "epoch_s" } });
+    assert.equal(occurredAt(record), at);
+  }
+  const { occurredAt } = compileMapping({ occurred_at: { field: "at", format: "epoch_ms" } });
+  assert.equal(occurredAt({ at: 1e-7 }), "1970-01-01T00:00:00Z");
+});
+
 Deno.test("version is a number or a time, as decimal text", () => {
   assert.equal(compileMapping({}).version({ v: 1 }), null);
   const { version } = compileMapping({ version: "v" });
   assert.equal(version({ v: 9007199254740993n }), "9007199254740993");
   assert.equal(version({ v: "12345678901234567890.25" }), "12345678901234567890.25");
   assert.equal(version({ v: "1970-01-01T00:00:01.5Z" }), "1.5");
+  // of two times within a microsecond one is the newer
+  assert.equal(version({ v: "1970-01-01T00:00:01.123456789Z" }), "1.123456789");
+  assert.equal(version({ v: "1969-12-31T23:59:58.999999999Z" }), "-1.000000001");
   for (const v of ["", "v2", "1e5", null, true, {}, "NaN", "Infinity"]) {
     assert.equal(refused(() => version({ v } as SourceRecord)), "version_invalid", String(v));
   }

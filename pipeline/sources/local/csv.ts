@@ -158,6 +158,7 @@ function parsePiece(piece: Piece, table: Table): RecordBatch {
   const { layout, label } = table;
   const { bytes, ends } = piece;
   const batch: RecordBatch = [];
+  batch.cells = true;
   /** By record of the batch, its place in the piece. */
   const places: number[] = [];
   const texts = bytes.length > table.maxRecordBytes ? undefined : recordTexts(piece);

@@ -1,5 +1,5 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
-import { MAX_NUMBER_DIGITS, setDigits } from "../../numbers.ts";
+import { MAX_NUMBER_DIGITS, MAX_ZEROS, setDigits } from "../../numbers.ts";
 import type { SourceRecord } from "../source.ts";
 
 /** A cell that is not what its column is declared to be: its record goes to the quarantine. */
@@ -49,6 +49,8 @@ export function setNumber(record: SourceRecord, name: string, text: string): voi
   const whole = !/[.eE]/.test(text);
   if (whole && !Number.isSafeInteger(value)) {
     record[name] = BigInt(text);
+    // as a key it would be written with an exponent
+    if (text.length > MAX_ZEROS) setDigits(record, name, text);
     return;
   }
   record[name] = value;

@@ -2,7 +2,7 @@ import { type Message, say } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
 import type { SchemaElement, SchemaTree } from "hyparquet";
 import { ExactNumber, exactNumber, listOf, put } from "../../numbers.ts";
-import { parseJson } from "../json_text.ts";
+import { parseJsonValue } from "../json_text.ts";
 import { numericType } from "../catalogue.ts";
 import type { Json, SourceRecord } from "../source.ts";
 
@@ -40,7 +40,7 @@ export const LOSSLESS_PARSERS = {
   jsonFromBytes(bytes: Uint8Array | undefined): unknown {
     if (!bytes) return bytes;
     try {
-      return parseJson(strict.decode(bytes));
+      return parseJsonValue(strict.decode(bytes));
     } catch {
       return new BadText("json_syntax", say("bad-json", {}));
     }

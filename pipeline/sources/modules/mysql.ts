@@ -4,7 +4,7 @@ import type { Connection as CallbackConnection } from "mysql2";
 import mysql from "mysql2/promise";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { put } from "../../numbers.ts";
-import { parseJsonExactly } from "../json_text.ts";
+import { parseJsonValue } from "../json_text.ts";
 import type { SourceRecord } from "../../numbers.ts";
 import { numericType } from "../catalogue.ts";
 import { type RecordBatch, Unreadable } from "../source.ts";
@@ -482,7 +482,7 @@ function recordOf(
     else if (NUMBERS.test(type)) put(record, name, exactNumber(plainNumber(text)));
     else if (type === "json") {
       try {
-        put(record, name, parseJsonExactly(text));
+        put(record, name, parseJsonValue(text));
       } catch (error) {
         const what = say("column-not-json", {
           table: config.table,
@@ -502,7 +502,7 @@ function recordOf(
     } else if (
       /json$/.test(type) || GEOMETRY.test(type)
     ) {
-      put(record, name, parseJsonExactly(text));
+      put(record, name, parseJsonValue(text));
     } else put(record, name, text);
   }
   return record;

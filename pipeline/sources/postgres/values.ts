@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import type { Client } from "../../../store/pg.ts";
 import { type ExactNumber, exactNumber, listOf } from "../../numbers.ts";
-import { parseJson } from "../json_text.ts";
+import { parseJson, parseJsonValue } from "../json_text.ts";
 import { declared } from "./catalogue.ts";
 import type { Json } from "../source.ts";
 
@@ -57,8 +57,8 @@ const BY_TYPE: Record<number, FromText> = {
   [FLOAT4]: float,
   [FLOAT8]: float,
   [NUMERIC]: exactNumber,
-  [JSON_TYPE]: parseJson,
-  [JSONB]: parseJson,
+  [JSON_TYPE]: parseJsonValue,
+  [JSONB]: parseJsonValue,
   [TIMESTAMP]: time,
   [TIMESTAMPTZ]: time,
 };
