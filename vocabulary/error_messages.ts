@@ -358,12 +358,12 @@ export const ERROR_MESSAGES = {
     'No hay ninguna conexión "{name}": ponga su DSN en {variable} y reinicie el servidor. Se conocen: {list}.',
   ],
   "source-not-readable": [
-    "{what} cannot be read{reason}: correct the source, or the rights of the connection's role.",
-    "{what} no se puede leer{reason}: corrija la fuente, o los permisos del rol de la conexión.",
+    "{what*} cannot be read{reason}: correct the source, or the rights of the connection's role.",
+    "{what*} no se puede leer{reason}: corrija la fuente, o los permisos del rol de la conexión.",
   ],
   "files-changed": [
-    "The files changed since the run first read them ({which}): start a new run to load them as they are now.",
-    "Los archivos cambiaron desde que la ejecución los leyó por primera vez ({which}): inicie una ejecución nueva para cargarlos como están ahora.",
+    "The files changed since the run first read them ({which*}): start a new run to load them as they are now.",
+    "Los archivos cambiaron desde que la ejecución los leyó por primera vez ({which*}): inicie una ejecución nueva para cargarlos como están ahora.",
   ],
   "column-without-name": [
     "{file}: column {n} of the header has no name. Give it one in the file, or name all columns: source.header as a list of names, with source.skip_lines 1.",

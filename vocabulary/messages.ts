@@ -1,4 +1,5 @@
 import { ERROR_MESSAGES } from "./error_messages.ts";
+import { SOURCE_MESSAGES } from "./source_messages.ts";
 
 /**
  * What alerts, health, runs and errors say, by code: the English as it is stored and sent, and its Spanish. `{name}` is
@@ -7,6 +8,7 @@ import { ERROR_MESSAGES } from "./error_messages.ts";
  */
 export const MESSAGES = {
   ...ERROR_MESSAGES,
+  ...SOURCE_MESSAGES,
   // alerts
   "low-ratio": [
     "{rows} of {expected} expected rows arrived (ratio {ratio}), below min_acceptance_ratio {least}. {kept*} Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.",
@@ -671,7 +673,9 @@ export const verbatim = (text: string): Message => text as Message;
 type Places<Text extends string> = Text extends `${string}{${infer Name}}${infer Rest}`
   // a brace of JSON is no place
   ?
-    | (Name extends `${string}"${string}` ? never : Name extends `${infer Plain}*` ? Plain : Name)
+    | (Name extends `${string}${'"' | ","}${string}` ? never
+      : Name extends `${infer Plain}*` ? Plain
+      : Name)
     | Places<Rest>
   : never;
 
@@ -709,15 +713,19 @@ function patternOf(english: string): RegExp {
   return new RegExp(`^${source}$`, "s");
 }
 
-/** The most particular first: a text of few words could be any. */
+/**
+ * The most particular first: a text that begins with a place could have all that stands before another message in it, and
+ * one of few words could be any.
+ */
 const PATTERNS: Pattern[] = Object.entries(MESSAGES)
   .map(([code, [english, spanish]]) => ({
     code: code as MessageCode,
     pattern: patternOf(english),
     spanish,
     words: english.replaceAll(/\{\w+\*?\}/g, "").length,
+    open: Number(english.startsWith("{")),
   }))
-  .sort((a, b) => b.words - a.words);
+  .sort((a, b) => a.open - b.open || b.words - a.words);
 
 /** Longer texts are no message of the catalogue. */
 const LONGEST = 2000;
@@ -732,12 +740,18 @@ export function messageOf(text: string): { code: MessageCode; spanish: string } 
       /\{(\w+)(\*?)\}/g,
       (_, name: string, message: string) => {
         const value = places?.[name] ?? "";
-        return message === "" ? value : messageOf(value)?.spanish ?? value;
+        return message === "" ? value : piecesInSpanish(value);
       },
     );
     return { code, spanish: filled };
   }
   return null;
+}
+
+/** One message, or several with semicolons between. */
+function piecesInSpanish(text: string): string {
+  const pieces = text.split("; ").map((piece) => piece === "…" ? piece : messageOf(piece)?.spanish);
+  return pieces.includes(undefined) ? inSpanish(text) : pieces.join("; ");
 }
 
 /** What is said, in Spanish where the catalogue has it. */

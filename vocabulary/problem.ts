@@ -1,3 +1,4 @@
+import type { Message } from "./messages.ts";
 import { PROBLEM_TYPES, type ProblemExplanation, type ProblemType } from "./problem_types.ts";
 
 export type { ProblemType };
@@ -137,6 +138,12 @@ export class Problem extends Error {
     });
   }
 }
+
+/** A problem in words of the catalogue, so that it is there in either language: the compiler refuses any other text. */
+export const SaidProblem: new (
+  type: ProblemType,
+  options: ProblemOptions & { detail: Message },
+) => Problem = Problem;
 
 /** None for a type that another version has stored. */
 const explanationOf = (type: ProblemType): ProblemExplanation | undefined => PROBLEM_TYPES[type];

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { strptimeIso, strptimeParser } from "../strptime.ts";
 import { Canonicalizer } from "../canonical.ts";
 import { digitsOf, numberText, put, setDigits } from "../numbers.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { SaidProblem } from "../../vocabulary/problem.ts";
 import { toUtcText } from "../timestamps.ts";
 import { parseJsonValue } from "./json_text.ts";
 import { CellFault, setCell, setNumber } from "./local/csv_values.ts";
@@ -324,8 +324,8 @@ function times(
 ): PutText {
   const parse = format === undefined ? null : strptimeParser(format);
   if (parse !== null && strptimeIso(sampleOf(format!)) === null) {
-    throw new Problem("invalid-conf", {
-      detail: `The format of column ${name} says no whole day.`,
+    throw new SaidProblem("invalid-conf", {
+      detail: say("format-no-day", { name }),
       errors: [{
         field: `source.columns.${name}.format`,
         message: "must have a year, a month and a day",
@@ -386,8 +386,8 @@ function numbers(
   { decimal, thousands }: { decimal: string; thousands: string | undefined },
 ): PutText {
   if (decimal === thousands || /[\d+\-eE]/.test(decimal + (thousands ?? ""))) {
-    throw new Problem("invalid-conf", {
-      detail: `decimal and thousands of column ${name} must be two signs that are no digits.`,
+    throw new SaidProblem("invalid-conf", {
+      detail: say("signs-no-digits", { name }),
       errors: [{ field: `source.columns.${name}`, message: "decimal and thousands clash" }],
     });
   }

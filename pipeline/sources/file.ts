@@ -1,6 +1,6 @@
 import { type Message, say } from "../../vocabulary/messages.ts";
 import picomatch from "picomatch";
-import { Problem } from "../../vocabulary/problem.ts";
+import { type Problem, SaidProblem } from "../../vocabulary/problem.ts";
 import { areParts, planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
 import type { RawFile } from "./local/prepare_input.ts";
 import type { FileConf } from "./schema.ts";
@@ -31,19 +31,18 @@ export function checkPin(pin: Plain, files: PinnedFile[]): void {
   for (const file of files) {
     const old = then.get(file.path);
     then.delete(file.path);
-    if (old === undefined) differences.push(`${file.path} is new`);
+    if (old === undefined) differences.push(say("file-is-new", { path: file.path }));
     else if (old.size !== file.size) {
-      differences.push(`${file.path} had ${old.size} bytes and has ${file.size}`);
+      differences.push(say("file-had", { path: file.path, then: old.size, now: file.size }));
     } else if (old.mtime_ms !== file.mtime_ms || old.etag !== file.etag) {
-      differences.push(`${file.path} was modified`);
+      differences.push(say("file-was-modified", { path: file.path }));
     }
   }
-  for (const path of then.keys()) differences.push(`${path} is gone`);
+  for (const path of then.keys()) differences.push(say("file-is-gone", { path }));
   if (differences.length === 0) return;
   const shown = differences.slice(0, 5).join("; ") + (differences.length > 5 ? "; …" : "");
-  throw new Problem("source-changed", {
-    detail: `The files changed since the run first read them (${shown}): ` +
-      "start a new run to load them as they are now.",
+  throw new SaidProblem("source-changed", {
+    detail: say("files-changed", { which: shown }),
   });
 }
 
@@ -102,8 +101,8 @@ export async function findFiles(pattern: string, dataDir: string): Promise<Found
     for await (const path of walk(dataDir, base, warnings)) {
       if (!matches(path)) continue;
       if (paths.push(path) > MAX_FILES) {
-        throw new Problem("source-refused", {
-          detail: `"${pattern}" matches more than ${MAX_FILES} files: name fewer.`,
+        throw new SaidProblem("source-refused", {
+          detail: say("too-many-files", { pattern, n: MAX_FILES }),
         });
       }
     }
@@ -138,26 +137,23 @@ export function naturalOrder(a: string, b: string): number {
 }
 
 function checkPattern(pattern: string): void {
-  const refuse = (why: string) =>
-    new Problem("source-refused", {
-      detail: `The path ${JSON.stringify(pattern)} ${why}: ` +
-        "name files below the data directory (ETL_DATA_DIR).",
+  const refuse = (why: Message) =>
+    new SaidProblem("source-refused", {
+      detail: say("path-refused", { pattern: JSON.stringify(pattern), why }),
       errors: [{ field: "source.path", message: why, value: pattern }],
     });
-  if (pattern.includes("\0")) throw refuse("holds a NUL character");
-  if (/^([/\\]|[A-Za-z]:)/.test(pattern)) throw refuse("is absolute");
-  if (pattern.split(/[/\\{},()|]/).includes("..")) throw refuse("leads upwards");
+  if (pattern.includes("\0")) throw refuse(say("holds-nul", {}));
+  if (/^([/\\]|[A-Za-z]:)/.test(pattern)) throw refuse(say("is-absolute", {}));
+  if (pattern.split(/[/\\{},()|]/).includes("..")) throw refuse(say("leads-upwards", {}));
 }
 
 async function describe(path: string, dataDir: string): Promise<RawFile> {
   const { absolutePath, info } = await resolveBelow(dataDir, path);
   if (!info.isFile) {
-    throw new Problem("source-unreadable", {
+    throw new SaidProblem("source-unreadable", {
       detail: info.isDirectory
-        ? `${path} is a directory: name the files in it, for example "${
-          path.replace(/\/$/, "")
-        }/*".`
-        : `${path} is not a regular file.`,
+        ? say("is-directory", { path, example: `${path.replace(/\/$/, "")}/*` })
+        : say("no-regular-file", { path }),
     });
   }
   const mtime_ms = info.mtime?.getTime() ?? 0;
@@ -223,8 +219,8 @@ async function* entries(dir: string): AsyncGenerator<Deno.DirEntry> {
 
 async function nothingFound(pattern: string, dataDir: string): Promise<Problem> {
   if (!await isThere(dataDir)) {
-    return new Problem("source-unreadable", {
-      detail: "The data directory (ETL_DATA_DIR) does not exist: create it, or set another.",
+    return new SaidProblem("source-unreadable", {
+      detail: say("no-data-directory", {}),
     });
   }
   const there: string[] = [];
@@ -239,9 +235,10 @@ async function nothingFound(pattern: string, dataDir: string): Promise<Problem> 
   there.sort();
   const more = there.length > MAX_LISTED ? ", …" : "";
   const list = there.slice(0, MAX_LISTED).join(", ");
-  return new Problem("source-unreadable", {
-    detail: `No file matches "${pattern}" in the data directory (ETL_DATA_DIR). ` +
-      (list === "" ? "It holds no files." : `It holds: ${list}${more}`),
+  return new SaidProblem("source-unreadable", {
+    detail: list === ""
+      ? say("no-files-at-all", { pattern })
+      : say("no-file-of", { pattern, list: `${list}${more}` }),
     errors: [{ field: "source.path", message: "matches no file", value: pattern }],
   });
 }
@@ -270,9 +267,8 @@ export function globMatcher(pattern: string, field = "source.path"): (path: stri
     const { source } = picomatch.makeRe(pattern, { nonegate: true, noextglob: true, dot: true });
     compiled = RE2JS.compile(source.replaceAll(LOOKAHEADS, ""), RE2JS.DOTALL);
   } catch {
-    throw new Problem("source-refused", {
-      detail: `The path ${JSON.stringify(pattern)} cannot be read as a glob: ` +
-        "*, **, ?, [a-z] and {a,b} have a meaning; write \\ before what is meant as it is.",
+    throw new SaidProblem("source-refused", {
+      detail: say("path-no-glob", { pattern: JSON.stringify(pattern) }),
       errors: [{ field, message: "is no glob", value: pattern }],
     });
   }

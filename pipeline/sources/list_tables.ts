@@ -1,4 +1,5 @@
-import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
+import { SaidProblem } from "../../vocabulary/problem.ts";
 import type { CatalogueRequest, SourceCatalogue } from "./catalogue.ts";
 
 /** Tables that are answered at most: more are no group that anybody looks at. */
@@ -18,9 +19,13 @@ export async function listTables(request: CatalogueRequest): Promise<SourceCatal
   const matches = request.patterns.map((pattern) => matcher(pattern, own));
   const found = tables.filter((table) => matches.some((match) => match(table)));
   if (found.length > MOST_TABLES) {
-    throw new Problem("invalid-conf", {
-      detail: `${found.length} tables of connection "${request.connection}" are called ` +
-        `${request.patterns.join(", ")}, and ${MOST_TABLES} at most are taken: name fewer.`,
+    throw new SaidProblem("invalid-conf", {
+      detail: say("many-tables", {
+        n: found.length,
+        name: request.connection,
+        patterns: request.patterns.join(", "),
+        most: MOST_TABLES,
+      }),
     });
   }
   found.sort((a, b) => compare(a.schema, b.schema) || compare(a.name, b.name));

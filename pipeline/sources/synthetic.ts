@@ -1,3 +1,4 @@
+import { say } from "../../vocabulary/messages.ts";
 import type { SyntheticConf } from "./schema.ts";
 import {
   type Plan,
@@ -7,7 +8,7 @@ import {
   type SourceAdapter,
   type SourceRecord,
 } from "./source.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { SaidProblem } from "../../vocabulary/problem.ts";
 
 const EVENT_TYPES = ["page_view", "add_to_cart", "purchase", "refund", "signup"];
 // Weights out of 16, so that views are many and refunds few.
@@ -67,8 +68,8 @@ export const syntheticAdapter: SourceAdapter<SyntheticConf> = {
   async plan(conf: SyntheticConf, ctx: PlanContext): Promise<Plan> {
     const records = ctx.maxRecords;
     if (records === undefined) {
-      throw new Problem("invalid-conf", {
-        detail: "The synthetic source is endless: set batch_size.",
+      throw new SaidProblem("invalid-conf", {
+        detail: say("synthetic-endless", {}),
       });
     }
     const chunk = ctx.chunkSize ?? DEFAULT_CHUNK;

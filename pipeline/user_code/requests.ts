@@ -12,7 +12,8 @@ import {
 } from "../sources/http/address_guard.ts";
 import { type HttpConnection, httpTarget } from "../sources/http/connection.ts";
 import type { SourceLimits } from "../sources/source.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { type Message, say } from "../../vocabulary/messages.ts";
+import { Problem, SaidProblem } from "../../vocabulary/problem.ts";
 import { cut, type SourceRequest } from "./messages.ts";
 import { ObtainedSecrets } from "./obtained_secrets.ts";
 
@@ -111,10 +112,11 @@ export class Requester {
       const backoff = Math.min(retryInitialMs * 2 ** (attempt - 1), MAX_DELAY_MS);
       const pause = askedMs ?? backoff * (0.75 + Math.random() / 2);
       if (attempt >= MAX_ATTEMPTS || waited + pause > MAX_WAIT_MS) {
-        const asked = askedMs === undefined ? "" : `, come back in ${Math.ceil(askedMs / 1000)} s`;
-        throw new Problem("source-unreadable", {
-          detail: `${shownUrl(target.url)} did not respond in ${attempt} attempts ` +
-            `(${why}${asked}): the run continues when it responds again.`,
+        const told = askedMs === undefined
+          ? why
+          : `${why}, come back in ${Math.ceil(askedMs / 1000)} s`;
+        throw new SaidProblem("source-unreadable", {
+          detail: say("request-no-answer", { url: shownUrl(target.url), n: attempt, why: told }),
           transient: true,
         });
       }
@@ -134,9 +136,11 @@ export class Requester {
         : names.find((name) => new URL(connections[name]!.url).origin === absolute.origin));
     if (meant !== undefined) {
       if (!Object.hasOwn(connections, meant)) {
-        throw new Problem("source-refused", {
-          detail: `The source's module requests connection "${meant}", which is not its own: ` +
-            `list it in source.connections, and set ETL_CONNECTION_${meant.toUpperCase()} to its URL.`,
+        throw new SaidProblem("source-refused", {
+          detail: say("request-connection", {
+            name: meant,
+            variable: `ETL_CONNECTION_${meant.toUpperCase()}`,
+          }),
           errors: [{ field: "source.connections", message: `lacks ${meant}`, expected: meant }],
         });
       }
@@ -145,16 +149,15 @@ export class Requester {
       return { url: new URL(own.url), own, hidden };
     }
     if (absolute === null) {
-      throw new Problem("source-refused", {
-        detail: `The source's module asks for "${cut(url, 200)}", which is no whole URL, and ` +
-          (names.length === 0
-            ? "the source has no connection: list one in source.connections."
-            : "does not name its connection."),
+      throw new SaidProblem("source-refused", {
+        detail: say(names.length === 0 ? "request-no-connection" : "request-no-name", {
+          url: cut(url, 200),
+        }),
       });
     }
     if (absolute.protocol !== "http:" && absolute.protocol !== "https:") {
-      throw new Problem("source-refused", {
-        detail: `The source's module asks for ${absolute.protocol}//…, which is not HTTP.`,
+      throw new SaidProblem("source-refused", {
+        detail: say("request-protocol", { protocol: absolute.protocol }),
       });
     }
     requireListed(absolute, hosts);
@@ -168,10 +171,8 @@ export class Requester {
   ): Promise<SourceAnswer> {
     const { limits, lookup = (host) => dnsLookup(host, { all: true }) } = this.#options;
     if (!["GET", "HEAD", "POST"].includes(method)) {
-      throw new Problem("source-refused", {
-        detail: `The source's module sends ${
-          method.slice(0, 20)
-        }: a source reads, by GET, HEAD or POST.`,
+      throw new SaidProblem("source-refused", {
+        detail: say("request-method", { method: method.slice(0, 20) }),
       });
     }
     const given = Object.entries(headers).filter(([name]) => !OURS.test(name));
@@ -207,10 +208,10 @@ export class Requester {
       response.destroy();
       const next = URL.canParse(location, url) ? new URL(location, url) : null;
       if (next === null || !/^https?:$/.test(next.protocol)) {
-        throw refusedRedirect(url, "something that is no URL of HTTP");
+        throw refused(say("redirects-no-http-url", { url: shownUrl(url) }));
       }
       if (url.protocol === "https:" && next.protocol === "http:") {
-        throw refusedRedirect(url, "what is not encrypted");
+        throw refused(say("redirects-not-encrypted", { url: shownUrl(url) }));
       }
       if (next.origin === url.origin) {
         next.username = url.username;
@@ -219,22 +220,21 @@ export class Requester {
       if (status === 303) send = { method: method === "HEAD" ? "HEAD" : "GET", body: null };
       url = next;
     }
-    throw refusedRedirect(target.url, `other addresses more than ${MAX_REDIRECTS} times`);
+    throw refused(say("redirects-often", { url: shownUrl(target.url), n: MAX_REDIRECTS }));
   }
 }
 
-function refusedRedirect(url: URL, where: string): Problem {
-  return new Problem("source-refused", { detail: `${shownUrl(url)} redirects to ${where}.` });
-}
+const refused = (detail: Message): Problem => new SaidProblem("source-refused", { detail });
 
 function requireListed(url: URL, hosts: string[]): void {
   const port = url.port || (url.protocol === "https:" ? "443" : "80");
-  const names = [url.hostname, `${url.hostname}:${port}`];
-  if (hosts.some((host) => names.includes(host.trim().toLowerCase()))) return;
-  throw new Problem("source-refused", {
-    detail: `The source's module asks ${url.hostname}:${port}, which it does not list: ` +
-      `add "${url.hostname}:${port}" to its hosts if that is intended` +
-      (hosts.length === 0 ? "." : ` (there are ${hosts.join(", ")}).`),
+  const host = `${url.hostname}:${port}`;
+  const names = [url.hostname, host];
+  if (hosts.some((each) => names.includes(each.trim().toLowerCase()))) return;
+  throw new SaidProblem("source-refused", {
+    detail: hosts.length === 0
+      ? say("request-not-listed", { host, named: host })
+      : say("request-not-among", { host, named: host, list: hosts.join(", ") }),
   });
 }
 
@@ -335,10 +335,8 @@ async function received(
     length += part.length;
     if (length <= MAX_ANSWER_BYTES) continue;
     response.destroy();
-    throw new Problem("source-unreadable", {
-      detail:
-        `${shownUrl(url)} answers with more than ${MAX_ANSWER_BYTES / 1024 ** 2} MiB: ask for ` +
-        "smaller pages, or load it as a file with an http source.",
+    throw new SaidProblem("source-unreadable", {
+      detail: say("request-large", { url: shownUrl(url), n: MAX_ANSWER_BYTES / 1024 ** 2 }),
     });
   }
   const body = new Uint8Array(length);

@@ -1,5 +1,6 @@
 /// <reference lib="deno.worker" />
-import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
+import { Problem, type ProblemDetails, SaidProblem } from "../../vocabulary/problem.ts";
 import type { SourceRequest } from "./messages.ts";
 import { ObtainedSecrets } from "./obtained_secrets.ts";
 import { Requester, type RequesterOptions, type SourceAnswer } from "./requests.ts";
@@ -36,10 +37,10 @@ self.onmessage = (
         [answer.body.buffer],
       );
     } catch (error) {
-      const problem = error instanceof Problem ? error : new Problem("source-unreadable", {
-        detail: `A request of the source's module failed: ${
-          error instanceof Error ? error.message : error
-        }`,
+      const problem = error instanceof Problem ? error : new SaidProblem("source-unreadable", {
+        detail: say("request-failed", {
+          said: error instanceof Error ? error.message : String(error),
+        }),
       });
       const { transient } = problem;
       const shown = { ...problem.toJSON(), detail: secrets.hide(problem.message) };

@@ -1,5 +1,5 @@
-import { say } from "../../vocabulary/messages.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { type Message, say } from "../../vocabulary/messages.ts";
+import { Problem, SaidProblem } from "../../vocabulary/problem.ts";
 import { parseJson } from "../sources/json_text.ts";
 import type { Json, RecordBatch, SourceRecord } from "../sources/source.ts";
 import { RAW_LIMIT, Unreadable } from "../sources/source.ts";
@@ -93,7 +93,7 @@ export class SourceClient {
     const answer = await this.#ask<"opened" | "misconfigured">(
       ["opened", "misconfigured"],
       { type: "source", path, limitMs: loadMs, batchMs: limitMs, ...opening },
-      { where: "while it was loaded", limitMs: loadMs },
+      { where: say("while-loaded", {}), limitMs: loadMs },
     );
     if (answer.type === "misconfigured") {
       const { issues } = answer as Plain<"misconfigured">;
@@ -111,27 +111,32 @@ export class SourceClient {
 
   /** The parts of the input, as texts for `read`, and the position up to which they go, where it is known. */
   async plan(): Promise<{ slices: string[]; position: string | null }> {
-    const { slices, position } = await this.#ask(["sliced"], { type: "slice" }, "in plan");
+    const { slices, position } = await this.#ask(["sliced"], { type: "slice" }, say("in-plan", {}));
     const texts = list(slices).map(textOf);
     const { module } = this.#line;
     const length = texts.reduce((sum, text) => sum + text.length, 0);
     if (texts.length > MAX_SLICES || length > MAX_SLICES_LENGTH) {
       throw this.#broken(
-        `it plans ${texts.length} slices of ${length} characters: at most ${MAX_SLICES} and ` +
-          `${MAX_SLICES_LENGTH}. Let ${module} make larger slices`,
+        say("module-many-slices", {
+          count: texts.length,
+          length,
+          most: MAX_SLICES,
+          longest: MAX_SLICES_LENGTH,
+          module,
+        }),
       );
     }
     const at = position === null ? null : textOf(position);
     if (at !== null && at.length > MAX_POSITION_LENGTH) {
       throw this.#broken(
-        `its position has ${at.length} characters, at most ${MAX_POSITION_LENGTH}`,
+        say("module-long-position", { length: at.length, most: MAX_POSITION_LENGTH }),
       );
     }
     return { slices: texts, position: at };
   }
 
   async *read(slice: string): AsyncGenerator<RecordBatch> {
-    let more = await this.#ask(["records"], { type: "read", slice }, "in read");
+    let more = await this.#ask(["records"], { type: "read", slice }, say("in-read", {}));
     let open = true;
     try {
       while (true) {
@@ -139,11 +144,11 @@ export class SourceClient {
         const batch = this.#batchOf(more);
         if (batch.length > 0) yield batch;
         if (!open) return;
-        more = await this.#ask(["records"], { type: "next" }, "in read");
+        more = await this.#ask(["records"], { type: "next" }, say("in-read", {}));
       }
     } finally {
       if (open && this.#failure === null) {
-        await this.#ask(["stopped"], { type: "stop" }, "at the end of read").catch(() => {});
+        await this.#ask(["stopped"], { type: "stop" }, say("at-end-of-read", {})).catch(() => {});
       }
     }
   }
@@ -153,9 +158,11 @@ export class SourceClient {
     try {
       values = parseJson(textOf(text));
     } catch (error) {
-      throw this.#broken(`its records are not JSON (${(error as Error).message})`);
+      throw this.#broken(
+        say("module-no-json", { said: this.hide((error as Error).message) }),
+      );
     }
-    if (!Array.isArray(values)) throw this.#broken("its records are not a list");
+    if (!Array.isArray(values)) throw this.#broken(say("module-no-list", {}));
     const wrong = new Map(
       list(bad).map((each) => {
         const [index, rule, message] = list(each);
@@ -234,7 +241,7 @@ export class SourceClient {
   async #ask<T extends FromHost["type"]>(
     types: T[],
     question: ToHost,
-    place: string | { where: string; limitMs: number },
+    place: Message | { where: Message; limitMs: number },
   ): Promise<Answer<T>> {
     const { where, limitMs } = typeof place === "string"
       ? { where: place, limitMs: this.#line.limitMs }
@@ -259,7 +266,7 @@ export class SourceClient {
       const answer = await waiting.promise;
       if ("lines" in answer) this.#told(readLines(answer.lines));
       if (types.includes(answer.type as T)) return answer as Answer<T>;
-      if (answer.type !== "failed") throw this.#broken("it disturbs its host");
+      if (answer.type !== "failed") throw this.#broken(say("module-disturbs", {}));
       throw this.#failed(answer, { where, limitMs });
     } catch (error) {
       if (error instanceof Problem) this.#failure ??= error;
@@ -281,41 +288,38 @@ export class SourceClient {
 
   #failed(
     { why, message, request }: Answer<"failed">,
-    { where, limitMs }: { where: string; limitMs: number },
+    { where, limitMs }: { where: Message; limitMs: number },
   ): Problem {
     if (why === "time") return this.#tooLong(where, limitMs);
     if (why === "memory") {
       return this.#broken(
-        `it needs more than 512 MiB of memory (${where}). Let it yield records as they come and ` +
-          "keep less",
+        say("module-memory", { where }),
       );
     }
     if (typeof request === "number" && this.#refused.has(request)) {
       return this.#refused.get(request)!;
     }
-    const said = cut(textOf(message), 1000);
+    const said = this.hide(cut(textOf(message), 1000)).replace(/\.$/, "");
     return this.#broken(
-      why === "load" ? `it cannot be loaded: ${said}` : `it failed ${where}: ${said}`,
+      why === "load" ? say("module-not-loaded", { said }) : say("module-failed", { where, said }),
     );
   }
 
-  #tooLong(where: string, limitMs: number): Problem {
+  #tooLong(where: Message, limitMs: number): Problem {
     return this.#broken(
-      `it gave nothing within ${limitMs} ms (${where}) and was stopped. Look for a loop or a wait that ` +
-        "does not end, or allow more with source.timeout_ms",
+      say("module-slow", { ms: limitMs, where }),
     );
   }
 
-  #broken(what: string): Problem {
-    return moduleProblem(this.#line.module, this.hide(what));
+  #broken(what: Message): Problem {
+    return moduleProblem(this.#line.module, what);
   }
 }
 
 /** What is wrong with a module, in words that end without a full stop. */
-export function moduleProblem(module: string, what: string): Problem {
-  return new Problem("source-unreadable", {
-    detail: `The source module ${module}: ${what.replace(/\.$/, "")}. ` +
-      `\`etl source try ${module}\` shows what it returns; docs/sources.md describes what it must do.`,
+export function moduleProblem(module: string, what: Message): Problem {
+  return new SaidProblem("source-unreadable", {
+    detail: say("module-broken", { module, name: module, what }),
     errors: [{ field: "source.module", value: module, message: "does not work" }],
   });
 }
@@ -326,9 +330,11 @@ export function misconfigured(
   issues: { path: string; message: string }[],
 ): Problem {
   const field = (path: string) => path === "" ? "source.config" : `source.config.${path}`;
-  return new Problem("invalid-conf", {
-    detail: `The source module ${module} cannot use its config: ` +
-      issues.map(({ path, message }) => `${field(path)}: ${message}`).join("; "),
+  return new SaidProblem("invalid-conf", {
+    detail: say("module-config", {
+      module,
+      issues: issues.map(({ path, message }) => `${field(path)}: ${message}`).join("; "),
+    }),
     errors: issues.map(({ path, message }) => ({ field: field(path), message })),
   });
 }
@@ -339,10 +345,9 @@ async function requireFile(module: string, path: string): Promise<void> {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  const expected =
-    "a file in ETL_SOURCES_DIR, or rest, sqlite or mysql: `etl source list` shows those that there are";
-  throw new Problem("invalid-conf", {
-    detail: `There is no source module ${module}: ${path} does not exist; ${expected}.`,
+  const expected = say("source-file-or-built-in", {});
+  throw new SaidProblem("invalid-conf", {
+    detail: say("module-missing", { module, path, expected }),
     errors: [{ field: "source.module", value: module, message: "does not exist", expected }],
   });
 }

@@ -152,7 +152,7 @@ export const PAGES: Mutant[] = [
   {
     id: "pages/message-within",
     file: "vocabulary/messages.ts",
-    find: 'return message === "" ? value : messageOf(value)?.spanish ?? value;',
+    find: 'return message === "" ? value : piecesInSpanish(value);',
     replace: "return value;",
     breaks: "a message within a message is Spanish, too",
     tests: ["unit/messages_test.ts: a message within"],

@@ -61,7 +61,7 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/module-hosts",
     file: "pipeline/user_code/requests.ts",
-    find: "if (hosts.some((host) => names.includes(host.trim().toLowerCase()))) return;",
+    find: "if (hosts.some((each) => names.includes(each.trim().toLowerCase()))) return;",
     replace: "if (hosts.length >= 0) return;",
     breaks: "a source module asks only servers that it lists",
     tests: ["integration/source_modules_test.ts: a source module"],
@@ -344,8 +344,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/empty-page-key",
     file: "pipeline/sources/postgres/plan.ts",
-    find: 'if (rows.length === 0) return;\n  throw new Problem("source-unreadable", {',
-    replace: 'return;\n  throw new Problem("source-unreadable", {',
+    find: 'if (rows.length === 0) return;\n  throw new SaidProblem("source-unreadable", {',
+    replace: 'return;\n  throw new SaidProblem("source-unreadable", {',
     breaks: "a page key without a value is refused",
     tests: ["integration/source_postgres_test.ts: refuses a page key that repeats"],
   },
@@ -376,7 +376,7 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/s3-if-match",
     file: "pipeline/sources/http/remote_file.ts",
-    find: 'throw this.#changed("it is gone")',
+    find: 'throw this.#changed(say("it-is-gone", {}))',
     replace: 'throw new Interrupted("it is gone")',
     breaks: "an object that is gone is changed input, not an outage",
     tests: ["unit/sources_s3_test.ts: s3: an object that is replaced"],
@@ -456,7 +456,7 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/pin-gone",
     file: "pipeline/sources/file.ts",
-    find: "for (const path of then.keys()) differences.push(`${path} is gone`);",
+    find: 'for (const path of then.keys()) differences.push(say("file-is-gone", { path }));',
     replace: "",
     breaks: "a file that is gone fails the run",
     tests: ["unit/sources_files_test.ts: file source fails when a file changes"],

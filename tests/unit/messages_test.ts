@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { ERROR_MESSAGES } from "../../vocabulary/error_messages.ts";
+import { SOURCE_MESSAGES } from "../../vocabulary/source_messages.ts";
 import { inSpanish, messageOf, MESSAGES, say } from "../../vocabulary/messages.ts";
 
 const FOLDERS = [
@@ -140,6 +142,66 @@ Deno.test("no reason and no warning leaves the program but by way of the catalog
     ["pipeline/user_code/crossing.ts", 2],
     ["pipeline/user_code/hosted_modules.ts", 2],
   ], "words of others only: say() for our own");
+});
+
+Deno.test("no source says why it cannot be read but by way of the catalogue", async () => {
+  // of a SaidProblem the compiler refuses any other text, however it is put together
+  const others: string[] = [];
+  for (const folder of FOLDERS.filter((each) => /^pipeline\/(?:sources|user_code)/.test(each))) {
+    const url = new URL(`../../${folder}/`, import.meta.url);
+    for await (const { name, isFile } of Deno.readDir(url)) {
+      // transforms and consumers are no sources
+      if (!isFile || /^(?:transform_client|consumer_client|crossing)\./.test(name)) continue;
+      const text = await Deno.readTextFile(new URL(name, url));
+      if (/\bnew Problem\(|\bextends Problem\b/.test(text)) others.push(`${folder}/${name}`);
+    }
+  }
+  assert.deepEqual(others, []);
+  const own = Object.entries({ ...SOURCE_MESSAGES, ...ERROR_MESSAGES } as Record<string, unknown>);
+  const twice = own.filter(([code, texts]) =>
+    (MESSAGES as Record<string, unknown>)[code] !== texts
+  );
+  assert.deepEqual(twice, [], "a code has one message");
+});
+
+Deno.test("why a source cannot be read is Spanish to its pieces", () => {
+  const shop = say("the-query-of", { name: "shop" });
+  const told = [
+    say("source-try-again", { what: shop, reason: " (57P01)" }),
+    say("files-changed", {
+      which: [
+        say("file-had", { path: "a: b.csv", then: 1, now: 2 }),
+        say("file-is-gone", { path: "c.csv" }),
+        "…",
+      ].join("; "),
+    }),
+    say("s3-no-object", {
+      what: "s3://b/k",
+      answer: "404 NoSuchKey: The key. It does not exist.",
+    }),
+    say("module-broken", {
+      module: "rest",
+      name: "rest",
+      what: say("module-failed", {
+        where: say("in-read", {}),
+        said: say("rest-many-lists", { url: "http://a", n: 2 }),
+      }),
+    }),
+    say("s3-environment-wrong", { what: say("one-key-only", {}) }),
+    say("format-foreign", {
+      file: "x.csv",
+      what: say("of-xz", {}),
+      next: say("next-convert", { command: "xzcat" }),
+    }),
+  ];
+  assert.deepEqual(told.map(inSpanish), [
+    'la consulta de la conexión "shop" no se puede leer (57P01): inténtelo de nuevo.',
+    "Los archivos cambiaron desde que la ejecución los leyó por primera vez (a: b.csv tenía 1 bytes y tiene 2; c.csv ya no está; …): inicie una ejecución nueva para cargarlos como están ahora.",
+    "s3://b/k: el servicio respondió 404 NoSuchKey: The key. It does not exist.. Compruebe source.url.",
+    "El módulo de fuente rest: falló en read: http://a responde con 2 listas: diga cuál en records_path. `etl source try rest` muestra lo que devuelve; docs/sources.md describe lo que debe hacer.",
+    'el entorno (AWS_…) solo tiene una de las dos claves. Para fuentes s3 debe ser JSON: {"type": "s3", "region": "eu-central-1", "access_key_id": "…", "secret_access_key": "…"}, con "endpoint": "https://host" para un servicio distinto de AWS.',
+    "x.csv: los datos son de xz. Conviértalo: xzcat FILE | zstd > FILE.zst (o gzip).",
+  ]);
 });
 
 /** What these say is put together of places, is no sentence, or has a code that is translated. */

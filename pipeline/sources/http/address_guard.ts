@@ -1,5 +1,6 @@
+import { say } from "../../../vocabulary/messages.ts";
 import ipaddr from "ipaddr.js";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 
 export interface Address {
   address: string;
@@ -51,8 +52,8 @@ export interface GuardOptions {
 export async function allowedAddresses(url: URL, options: GuardOptions): Promise<Address[]> {
   const host = hostOf(url);
   if (options.hosts !== undefined && !isListed(url, options.hosts)) {
-    throw new Problem("source-refused", {
-      detail: `This server does not read from ${host}: add it to ETL_HTTP_SOURCES, and restart it.`,
+    throw new SaidProblem("source-refused", {
+      detail: say("host-not-listed", { host }),
       errors: [{ field: "source.url", value: host, message: "is not in ETL_HTTP_SOURCES" }],
     });
   }
@@ -61,26 +62,26 @@ export async function allowedAddresses(url: URL, options: GuardOptions): Promise
     : await options.lookup(host).catch((error) => {
       const { code } = error as { code?: string };
       if (code === "EPERM") throw notPermitted(host, error);
-      throw new Problem("source-unreadable", {
-        detail: `The host ${host} has no address: check the URL.`,
+      throw new SaidProblem("source-unreadable", {
+        detail: say("host-unknown", { host }),
         transient: code === "EAI_AGAIN",
         cause: error,
       });
     });
   const metadata = addresses.find(({ address }) => isCloudMetadata(address));
   if (metadata !== undefined) {
-    throw new Problem("source-refused", {
-      detail: `${host} is at ${metadata.address}, where cloud machines keep their credentials: ` +
-        "no source is read from there, whatever is allowed.",
+    throw new SaidProblem("source-refused", {
+      detail: say("host-of-credentials", { host, address: metadata.address }),
     });
   }
   if (isAllowed(url, options.allowPrivateHosts)) return addresses;
   const refused = addresses.find(({ address }) => !isPublicAddress(address));
   if (refused !== undefined || addresses.length === 0) {
     const port = url.port || (url.protocol === "https:" ? "443" : "80");
-    throw new Problem("source-refused", {
-      detail: `${host} is at ${refused?.address ?? "no address"}, which is not a public address. ` +
-        `If that is intended, name it where the server is started: ETL_HTTP_PRIVATE_HOSTS=${host}:${port}`,
+    throw new SaidProblem("source-refused", {
+      detail: refused === undefined
+        ? say("host-no-address", { host, named: `${host}:${port}` })
+        : say("host-private", { host, address: refused.address, named: `${host}:${port}` }),
     });
   }
   return addresses;
@@ -88,8 +89,8 @@ export async function allowedAddresses(url: URL, options: GuardOptions): Promise
 
 /** The server's own permissions are narrower than what the source needs. */
 export function notPermitted(host: string, cause: unknown): Problem {
-  return new Problem("source-refused", {
-    detail: `The server may not connect to ${host}: widen its --allow-net.`,
+  return new SaidProblem("source-refused", {
+    detail: say("host-not-permitted", { host }),
     cause,
   });
 }

@@ -1,5 +1,6 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { SaidProblem } from "../../../vocabulary/problem.ts";
 import { isS3Connection } from "../s3/connection.ts";
 import type { HttpConf } from "../schema.ts";
 
@@ -26,40 +27,39 @@ export function isHttpConnection(value: string): boolean {
  * @throws {Problem} `invalid-conf`, which never shows the value, as it holds secrets.
  */
 export function parseHttpConnection(variable: string, value: string): HttpConnection {
-  const wrong = (what: string) =>
-    new Problem("invalid-conf", {
-      detail: `${variable} ${what}. It must be a URL, https://user:password@host/path/, or ` +
-        'JSON: {"url": "https://host/path/", "headers": {"authorization": "Bearer …"}}.',
+  const wrong = (what: Message) =>
+    new SaidProblem("invalid-conf", {
+      detail: say("http-connection-wrong", { variable, what }),
     });
   let given: unknown = { url: value.trim() };
   if (value.trimStart().startsWith("{")) {
     try {
       given = JSON.parse(value);
     } catch {
-      throw wrong("begins as JSON and is none");
+      throw wrong(say("begins-as-json", {}));
     }
   }
   const { url, headers = {}, ...rest } = given as Record<string, unknown>;
   const [unknown] = Object.keys(rest);
-  if (unknown !== undefined) throw wrong("has more than url and headers");
-  if (typeof url !== "string" || !URL.canParse(url)) throw wrong("has no URL");
+  if (unknown !== undefined) throw wrong(say("more-than-url", {}));
+  if (typeof url !== "string" || !URL.canParse(url)) throw wrong(say("has-no-url", {}));
   const { protocol, hash } = new URL(url);
-  if (protocol !== "http:" && protocol !== "https:") throw wrong("has a URL that is not http(s)");
-  if (hash !== "") throw wrong("has a URL with a #");
+  if (protocol !== "http:" && protocol !== "https:") throw wrong(say("url-not-http", {}));
+  if (hash !== "") throw wrong(say("url-with-hash", {}));
   if (typeof headers !== "object" || headers === null || Array.isArray(headers)) {
-    throw wrong("has headers that are not an object");
+    throw wrong(say("headers-no-object", {}));
   }
   for (const [name, text] of Object.entries(headers)) {
-    if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name)) throw wrong("has a header with no valid name");
+    if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name)) throw wrong(say("header-no-name", {}));
     if (typeof text !== "string" || /[^\t\x20-\x7e\x80-\xff]/.test(text)) {
-      throw wrong(`has a header ${name} that is no text of one line`);
+      throw wrong(say("header-no-line", { name }));
     }
     if (
       /^(host|connection|content-length|transfer-encoding|range|if-range|accept-encoding)$/i.test(
         name,
       )
     ) {
-      throw wrong(`has a header ${name}, which is not yours to set`);
+      throw wrong(say("header-not-yours", { name }));
     }
   }
   return { url, headers: headers as Record<string, string> };
@@ -95,12 +95,12 @@ export function httpTarget(
   if (name === undefined) return { url, headers: {} };
   const connection = Object.hasOwn(connections, name) ? connections[name] : undefined;
   if (connection === undefined) {
-    const known = Object.keys(connections).sort();
-    throw new Problem("invalid-conf", {
-      detail:
-        `There is no connection "${name}" for http sources: set ETL_CONNECTION_${name.toUpperCase()} ` +
-        "to its URL, or to JSON with url and headers, and restart the server." +
-        (known.length > 0 ? ` Known: ${known.join(", ")}.` : ""),
+    const list = Object.keys(connections).sort().join(", ");
+    const wanted = { name, variable: `ETL_CONNECTION_${name.toUpperCase()}` };
+    throw new SaidProblem("invalid-conf", {
+      detail: list === ""
+        ? say("no-http-connection", wanted)
+        : say("no-http-connection-known", { ...wanted, list }),
       errors: [{ field: "source.connection", message: "unknown", value: name }],
     });
   }
@@ -108,9 +108,8 @@ export function httpTarget(
   if (!base.pathname.endsWith("/") && url !== "") base.pathname += "/";
   const target = URL.canParse(url, base) ? new URL(url, base) : undefined;
   if (target === undefined || target.origin !== base.origin) {
-    throw new Problem("source-refused", {
-      detail:
-        `source.url leads away from the server of connection "${name}": give the part that follows its URL.`,
+    throw new SaidProblem("source-refused", {
+      detail: say("url-leads-away", { name }),
       errors: [{
         field: "source.url",
         message: "leads away from the connection's server",

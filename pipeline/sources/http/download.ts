@@ -1,8 +1,9 @@
+import { say } from "../../../vocabulary/messages.ts";
 import { createHash, type Hash, randomUUID } from "node:crypto";
 import { lookup as dnsLookup } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
 import { basename, join } from "node:path";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import { isArrow, isParquet } from "../local/detect_format.ts";
 import { asDiskFull, type SpoolFile } from "../local/spool.ts";
 import type { SourceLimits } from "../source.ts";
@@ -149,7 +150,11 @@ class Transfer {
         const outcome = await this.#attempt();
         if (outcome === "ranged") return this.#described();
         if (outcome !== "part") return await this.#finish(outcome);
-        if (++parts >= MAX_PARTS) throw this.#refused(`comes in more than ${MAX_PARTS} parts`);
+        if (++parts >= MAX_PARTS) {
+          throw new SaidProblem("source-unreadable", {
+            detail: say("url-many-parts", { url: this.#label, n: MAX_PARTS }),
+          });
+        }
         retries.succeeded();
       } catch (error) {
         const brought = this.#received - before;
@@ -252,12 +257,12 @@ class Transfer {
     const { headers } = response;
     const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(headers["content-range"] ?? "");
     if (!asked) {
-      throw this.#refused(
-        `answered 206 with a part of the content (${
-          shown(headers["content-range"] ?? "which is not said")
-        }) ` +
-          "although the whole file was requested",
-      );
+      const told = headers["content-range"];
+      throw new SaidProblem("source-unreadable", {
+        detail: told === undefined
+          ? say("url-part-unsaid", { url: this.#label })
+          : say("url-part-unasked", { url: this.#label, range: shown(told) }),
+      });
     }
     const total = range === null || range[3] === "*" ? undefined : Number(range[3]);
     const same = sameContent(this.#headers, headers) &&
@@ -297,10 +302,6 @@ class Transfer {
     contentEncodings(this.#label, response.headers);
   }
 
-  #refused(what: string): Problem {
-    return new Problem("source-unreadable", { detail: `${this.#label} ${what}. Check the URL.` });
-  }
-
   async #write(chunk: Uint8Array): Promise<void> {
     this.#received += chunk.length;
     this.#checkSize(this.#received);
@@ -314,9 +315,8 @@ class Transfer {
   #checkSize(bytes: number): void {
     const { maxSpoolBytes } = this.#options.limits;
     if (bytes <= maxSpoolBytes || this.#options.previewBytes !== undefined) return;
-    throw new Problem("source-unreadable", {
-      detail: `${this.#label} is larger than ${maxSpoolBytes} bytes, which is the limit. ` +
-        "Load it in smaller files, or raise the limit.",
+    throw new SaidProblem("source-unreadable", {
+      detail: say("larger-than", { url: this.#label, n: maxSpoolBytes }),
     });
   }
 
@@ -365,12 +365,13 @@ export function guardOf(
 
 /** What is wrong where another try cannot help. */
 export function refusedAnswer(response: IncomingMessage, label: string): Problem {
-  const status = response.statusCode ?? 0;
-  const next = status === 401 || status === 403
-    ? "Check its credentials and rights."
-    : "Check the URL.";
-  const what = `${label} answered ${status} ${shown(response.statusMessage ?? "")}`.trim();
-  return new Problem("source-unreadable", { detail: `${what}. ${next}` });
+  const code = response.statusCode ?? 0;
+  const status = `${code} ${shown(response.statusMessage ?? "")}`.trim();
+  return new SaidProblem("source-unreadable", {
+    detail: code === 401 || code === 403
+      ? say("answered-check-rights", { url: label, status })
+      : say("answered-check-url", { url: label, status }),
+  });
 }
 
 /** Why content with these headers is not read by ranges; null where it can be (RFC 9110, 8.8.3 and 14.3). */
@@ -407,17 +408,15 @@ export function contentEncodings(
       name !== "" && name !== "identity" && name !== "aws-chunked"
     );
   if (names.length > MAX_CODINGS) {
-    throw new Problem("source-unreadable", {
-      detail: `${label} answers with ${names.length} codings of Content-Encoding; at most ` +
-        `${MAX_CODINGS} are supported: configure its server to send the data without them, or with one.`,
+    throw new SaidProblem("source-unreadable", {
+      detail: say("url-many-codings", { url: label, n: names.length, most: MAX_CODINGS }),
     });
   }
   return names.reverse().map((name) => {
     const coding = CODINGS[name];
     if (coding !== undefined) return coding;
-    throw new Problem("source-unreadable", {
-      detail: `${label} answers with Content-Encoding ${name.slice(0, 40)}, which is not read: ` +
-        "configure its server to send the data unencoded, or with gzip, deflate, br or zstd.",
+    throw new SaidProblem("source-unreadable", {
+      detail: say("url-unknown-coding", { url: label, name: name.slice(0, 40) }),
     });
   });
 }

@@ -1,5 +1,6 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import type { IncomingMessage } from "node:http";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import type { Ranges, Reading } from "../local/ranges.ts";
 import { contentOf, Interrupted, Retries, retryAfterMs, shown } from "./request.ts";
 
@@ -160,18 +161,18 @@ export class RemoteFile implements Ranges {
     const { label, size, etag, refusal } = this.#options;
     const status = response.statusCode ?? 0;
     const { headers } = response;
-    if (status === 412) throw this.#changed("it was replaced");
-    if (status === 404 || status === 410) throw this.#changed("it is gone");
-    if (status === 416) throw this.#changed("it is shorter");
+    if (status === 412) throw this.#changed(say("it-was-replaced", {}));
+    if (status === 404 || status === 410) throw this.#changed(say("it-is-gone", {}));
+    if (status === 416) throw this.#changed(say("it-is-shorter", {}));
     if (status === 206 || (status === 200 && start === 0 && end === size)) {
       const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(headers["content-range"] ?? "");
       const total = range === null ? headers["content-length"] : range[3];
       if (total !== undefined && total !== "*" && Number(total) !== size) {
-        throw this.#changed(`${size} bytes then, ${shown(total)} now`);
+        throw this.#changed(say("bytes-then-now", { then: size, now: shown(total) }));
       }
       // some servers know no If-Match
       if (headers.etag !== undefined && headers.etag !== etag) {
-        throw this.#changed("it was replaced");
+        throw this.#changed(say("it-was-replaced", {}));
       }
       if (status === 200) return size;
       const [first, last] = [Number(range?.[1]), Number(range?.[2])];
@@ -190,20 +191,18 @@ export class RemoteFile implements Ranges {
     throw await refusal(response, what);
   }
 
-  #changed(how: string): Problem {
-    return new Problem("source-changed", {
-      detail: `${this.#options.label} changed while the run was reading it (${how}): ` +
-        "start a new run to load its current content.",
+  #changed(how: Message): Problem {
+    return new SaidProblem("source-changed", {
+      detail: say("url-changed-meanwhile", { url: this.#options.label, how }),
     });
   }
 }
 
 /** The server gives all of it, whatever is asked for. */
-export class NoRanges extends Problem {
+export class NoRanges extends SaidProblem {
   constructor(label: string, what: string) {
     super("source-unreadable", {
-      detail: `${label}: its server sends the whole file although ${what} were requested. ` +
-        "Is there a proxy that takes ranges away?",
+      detail: say("url-no-ranges", { url: label, what }),
     });
   }
 }

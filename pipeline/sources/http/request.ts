@@ -1,9 +1,10 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import http from "node:http";
 import https from "node:https";
 import type { IncomingMessage, RequestOptions } from "node:http";
 import { finished, type Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import {
   type Address,
   allowedAddresses,
@@ -116,9 +117,8 @@ export class Retries {
     if (error instanceof Problem) return error;
     const said = error instanceof Error ? error.message : String(error);
     const message = askedMs > 0 ? `${said}, come back in ${Math.ceil(askedMs / 1000)} s` : said;
-    return new Problem("source-unreadable", {
-      detail: `${this.#label} could not be fetched in ${this.#attempts} attempts (${message}): ` +
-        "try again when it is reachable.",
+    return new SaidProblem("source-unreadable", {
+      detail: say("not-fetched", { url: this.#label, n: this.#attempts, error: message }),
       transient: true,
       cause: error,
     });
@@ -225,20 +225,21 @@ export async function get(
     response.destroy();
     url = redirected(url, location);
   }
-  throw new Problem("source-unreadable", {
-    detail: `${publicUrl(start)} redirects more than ${MAX_REDIRECTS} times: ` +
-      "use the address where it ends.",
+  throw new SaidProblem("source-unreadable", {
+    detail: say("url-many-redirects", { url: publicUrl(start), n: MAX_REDIRECTS }),
   });
 }
 
 function redirected(from: URL, location: string): URL {
   const to = URL.canParse(location, from) ? new URL(location, from) : undefined;
-  const refuse = (what: string) =>
-    new Problem("source-refused", { detail: `${publicUrl(from)} redirects to ${what}.` });
-  if (to === undefined) throw refuse("something that is not a URL");
-  if (to.protocol !== "http:" && to.protocol !== "https:") throw refuse(`${to.protocol}, not HTTP`);
+  const refused = (detail: Message) => new SaidProblem("source-refused", { detail });
+  const url = publicUrl(from);
+  if (to === undefined) throw refused(say("redirects-no-url", { url }));
+  if (to.protocol !== "http:" && to.protocol !== "https:") {
+    throw refused(say("redirects-no-http", { url, protocol: to.protocol }));
+  }
   if (from.protocol === "https:" && to.protocol === "http:") {
-    throw refuse(`${publicUrl(to)}, which is not encrypted`);
+    throw refused(say("redirects-unencrypted", { url, to: publicUrl(to) }));
   }
   if (to.username === "" && to.password === "" && to.origin === from.origin) {
     to.username = from.username;
@@ -251,9 +252,8 @@ function credentialsOf(url: URL): string {
   try {
     return `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
   } catch {
-    throw new Problem("source-refused", {
-      detail: `${publicUrl(url)}: the user or password in the address is not percent-encoded: ` +
-        "write % as %25.",
+    throw new SaidProblem("source-refused", {
+      detail: say("url-credentials", { url: publicUrl(url) }),
     });
   }
 }
@@ -285,10 +285,8 @@ function getOnce(url: URL, addresses: Address[], options: GetOptions): Promise<I
   request.on("upgrade", (_response, socket) => {
     socket.destroy();
     reject(
-      new Problem("source-unreadable", {
-        detail: `${
-          publicUrl(url)
-        } switches to another protocol instead of answering. Check the URL.`,
+      new SaidProblem("source-unreadable", {
+        detail: say("url-other-protocol", { url: publicUrl(url) }),
       }),
     );
   });

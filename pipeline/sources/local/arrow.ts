@@ -1,3 +1,4 @@
+import { say } from "../../../vocabulary/messages.ts";
 import {
   Column,
   CompressionType,
@@ -9,7 +10,7 @@ import {
   Type,
 } from "@uwdata/flechette";
 import { decompress as decompressZstd } from "fzstd";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import { numericType } from "../catalogue.ts";
 import { ByteReader, EndedEarly } from "./byte_reader.ts";
 import {
@@ -71,9 +72,8 @@ export async function* arrowToNdjson(
   } catch (error) {
     if (error instanceof Problem) throw error;
     const message = error instanceof Error ? error.message : String(error);
-    throw new Problem("source-unreadable", {
-      detail: `${label}: the Arrow data cannot be read (${message}). ` +
-        "Is it complete, and does another tool read it?",
+    throw new SaidProblem("source-unreadable", {
+      detail: say("arrow-not-readable", { file: label, words: message }),
       cause: error,
     });
   } finally {
@@ -225,10 +225,8 @@ function headerOf(metadata: Uint8Array<ArrayBuffer>): { type: number; bodyLength
 }
 
 function tooLarge({ label, maxBatchBytes }: ArrowOptions): Problem {
-  return new Problem("source-unreadable", {
-    detail:
-      `${label}: a record batch with its dictionaries has more than ${maxBatchBytes} bytes, ` +
-      "which is the limit. Write smaller batches.",
+  return new SaidProblem("source-unreadable", {
+    detail: say("arrow-large-batch", { file: label, n: maxBatchBytes }),
   });
 }
 
@@ -236,9 +234,8 @@ function checkSchema(fields: Field[], label: string): void {
   const names = new Set<string>();
   for (const { name, type } of fields) {
     if (names.has(name)) {
-      throw new Problem("source-unreadable", {
-        detail:
-          `${label}: two columns are called "${name}". Rename one, or one would hide the other.`,
+      throw new SaidProblem("source-unreadable", {
+        detail: say("columns-twice", { file: label, column: name }),
       });
     }
     names.add(name);

@@ -1,4 +1,5 @@
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Message, say } from "../../../vocabulary/messages.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 
 /** What separates records and fields of CSV and TSV text; each one ASCII character. */
 export interface CsvDialect {
@@ -47,18 +48,18 @@ export function csvLayout(
   for (const [name, sign] of Object.entries(signs)) {
     // deno-lint-ignore no-control-regex
     if (sign !== null && !/^[^\r\n\u0000\u0080-\uffff]$/.test(sign)) {
-      throw unusable(name, sign, "must be one ASCII character other than a line end");
+      throw unusable(name, sign, say("sign-ascii", {}));
     }
   }
   if (delimiter === quote) {
-    throw unusable("delimiter", delimiter, "must be one ASCII character other than a quote");
+    throw unusable("delimiter", delimiter, say("sign-no-quote", {}));
   }
-  if (escape === delimiter) throw unusable("escape", escape, "must differ from the delimiter");
+  if (escape === delimiter) throw unusable("escape", escape, say("sign-no-delimiter", {}));
   if (comment !== null && (comment === delimiter || comment === quote)) {
-    throw unusable("comment", comment, "must differ from delimiter and quote");
+    throw unusable("comment", comment, say("sign-neither", {}));
   }
   if (quote === null && conf.escape !== undefined) {
-    throw unusable("escape", conf.escape, "needs a quote: it has a meaning in quoted fields only");
+    throw unusable("escape", conf.escape, say("escape-needs-quote", {}));
   }
   const header = conf.header === undefined ? !headerAbsent(contentType) : conf.header === true;
   return { ...signs, header, skip_lines: conf.skip_lines ?? 0 };
@@ -69,9 +70,9 @@ export function headerAbsent(contentType: string | undefined): boolean {
   return /;\s*header\s*=\s*"?absent"?\s*(?:;|$)/i.test(contentType ?? "");
 }
 
-function unusable(name: string, value: string, why: string): Problem {
-  return new Problem("invalid-conf", {
-    detail: `source.${name} ${why}.`,
+function unusable(name: string, value: string, why: Message): Problem {
+  return new SaidProblem("invalid-conf", {
+    detail: say("dialect-refused", { name, why }),
     errors: [{ field: `source.${name}`, message: why, value }],
   });
 }

@@ -1,4 +1,5 @@
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Message, say } from "../../../vocabulary/messages.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import type { SourceLimits } from "../source.ts";
 import { type CsvLayout, splitRecord } from "./csv_dialect.ts";
 import { fill, type Ranges, windows } from "./ranges.ts";
@@ -30,16 +31,10 @@ export interface CsvHeadOptions {
   signal: AbortSignal;
 }
 
-function refuse(label: string, what: string, next: string): Problem {
-  return new Problem("source-unreadable", { detail: `${label}: ${what}. ${next}` });
-}
+const refused = (detail: Message): Problem => new SaidProblem("source-unreadable", { detail });
 
 function tooMany(label: string, count: string): Problem {
-  return refuse(
-    label,
-    `the first record has ${count} fields; the limit is ${MAX_COLUMNS} columns`,
-    "Is source.delimiter right? Split the table, or load it as NDJSON.",
-  );
+  return refused(say("csv-many-fields", { file: label, count, most: MAX_COLUMNS }));
 }
 
 function checkNames(names: string[], { label, layout }: CsvHeadOptions): void {
@@ -47,35 +42,27 @@ function checkNames(names: string[], { label, layout }: CsvHeadOptions): void {
   for (let i = 0; i < names.length; i++) {
     const name = names[i]!;
     if (name === "") {
-      throw refuse(
-        label,
-        `column ${i + 1} of the header has no name`,
-        "Give it one in the file, or name all columns: source.header as a list of names, with source.skip_lines 1.",
-      );
+      throw refused(say("column-without-name", { file: label, n: i + 1 }));
     }
     if (seen.has(name)) {
-      throw refuse(
-        label,
-        `the header names the column "${name}" twice`,
-        "Rename one of them, or one would hide the other.",
-      );
+      throw refused(say("column-twice", { file: label, column: name }));
     }
     seen.add(name);
   }
   if (names.some((name) => name.includes("\u0000"))) {
-    throw refuse(
-      label,
-      "the header holds NUL characters, so its text is not UTF-8",
-      'Set source.encoding, for example to "utf-16le" or "utf-16be".',
-    );
+    throw refused(say("header-nul", { file: label }));
   }
-  if (seen.has("__proto__")) throw refuse(label, 'a column is called "__proto__"', "Rename it.");
+  if (seen.has("__proto__")) throw refused(say("csv-reserved-column", { file: label }));
   const found = names.length === 1 && layout.delimiter === "," ? /[;\t|]/.exec(names[0]!) : null;
   if (found !== null) {
-    const what = "the header has one column only, and holds another usual delimiter";
-    throw new Problem("source-unreadable", {
-      detail: `${label}: ${what}. Set source.delimiter to ${JSON.stringify(found[0])}.`,
-      errors: [{ field: "source.delimiter", message: `${label}: ${what}`, expected: found[0] }],
+    const delimiter = JSON.stringify(found[0]);
+    throw new SaidProblem("source-unreadable", {
+      detail: say("other-delimiter", { file: label, delimiter }),
+      errors: [{
+        field: "source.delimiter",
+        message: say("another-delimiter", { file: label }),
+        expected: found[0],
+      }],
     });
   }
 }
@@ -103,12 +90,11 @@ export async function readCsvHead(
   });
   for await (const { bytes, offset, ends, oversized } of blocks) {
     if (oversized !== undefined) {
-      throw refuse(
-        label,
-        `the ${
-          layout.header ? "header" : "first record"
-        } is longer than ${options.limits.maxRecordBytes} bytes`,
-        "Is this a CSV file?",
+      throw refused(
+        say(layout.header ? "csv-long-header" : "csv-long-first", {
+          file: label,
+          n: options.limits.maxRecordBytes,
+        }),
       );
     }
     for (let i = 0, at = 0; at < bytes.length; i++) {
@@ -158,14 +144,10 @@ function headerNames(record: Uint8Array, options: CsvHeadOptions): string[] {
   if (delimiters > MAX_COLUMNS * 10) throw tooMany(label, delimiters.toLocaleString("en-US"));
   const fields = decodeRow(record, layout);
   if (fields === "bare_cr") {
-    throw refuse(label, "lines end in CR alone", "Convert the file to LF or CRLF line ends.");
+    throw refused(say("csv-lines-of-cr", { file: label }));
   }
   if (typeof fields === "string") {
-    throw refuse(
-      label,
-      "the header is not valid UTF-8 or has a malformed quoted name",
-      "Set source.encoding, or correct the first row.",
-    );
+    throw refused(say("csv-bad-header", { file: label }));
   }
   if (fields.length > MAX_COLUMNS) throw tooMany(label, fields.length.toLocaleString("en-US"));
   const names = fields.map((name) => name.trim());

@@ -1,4 +1,5 @@
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Message, say } from "../../../vocabulary/messages.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import type { DataFormat } from "./slice_packer.ts";
 
 export interface FormatHints {
@@ -61,54 +62,54 @@ interface Foreign {
 const FOREIGN: Foreign[] = [
   {
     signature: [0x50, 0x4b, 0x03, 0x04],
-    name: "a zip archive, or an Excel workbook (.xlsx)",
-    next: "Unpack it (unzip), or save the sheet as CSV; gzip and zstd are read as they are.",
+    name: say("of-zip", {}),
+    next: say("next-zip", {}),
   },
   {
     signature: [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1],
-    name: "an old Excel workbook (.xls)",
-    next: "Save the sheet as CSV.",
+    name: say("of-xls", {}),
+    next: say("next-sheet", {}),
   },
   {
     // "BZh", the level and pi, with which each block starts
     signature: [0x42, 0x5a, 0x68],
-    name: "compressed with bzip2",
-    next: "Convert it: bzcat FILE | zstd > FILE.zst (or gzip).",
+    name: say("of-bzip2", {}),
+    next: say("next-convert", { command: "bzcat" }),
   },
   {
     signature: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00],
-    name: "compressed with xz",
-    next: "Convert it: xzcat FILE | zstd > FILE.zst (or gzip).",
+    name: say("of-xz", {}),
+    next: say("next-convert", { command: "xzcat" }),
   },
   {
     signature: [0x4f, 0x62, 0x6a, 0x01],
-    name: "an Avro file",
-    next: "Convert it to Parquet or NDJSON (avro-tools tojson FILE).",
+    name: say("of-avro", {}),
+    next: say("next-avro", {}),
   },
   {
     signature: [0x4f, 0x52, 0x43],
-    name: "an ORC file",
-    next: "Convert it to Parquet or NDJSON.",
+    name: say("of-orc", {}),
+    next: say("next-parquet", {}),
   },
   {
     signature: [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c],
-    name: "a 7z archive",
-    next: "Unpack it; gzip and zstd are read as they are.",
+    name: say("of-7z", {}),
+    next: say("next-unpack", {}),
   },
   {
     signature: [0x04, 0x22, 0x4d, 0x18],
-    name: "compressed with lz4",
-    next: "Convert it: lz4 -dc FILE | zstd > FILE.zst (or gzip).",
+    name: say("of-lz4", {}),
+    next: say("next-convert", { command: "lz4 -dc" }),
   },
   {
     signature: [0x46, 0x45, 0x41, 0x31],
-    name: "a Feather file of version 1",
-    next: "Write it as Feather version 2 (Arrow IPC) or Parquet.",
+    name: say("of-feather", {}),
+    next: say("next-feather", {}),
   },
   {
     signature: [0x25, 0x50, 0x44, 0x46, 0x2d],
-    name: "a PDF document",
-    next: "Give the data as CSV, NDJSON, JSON, Parquet or Arrow.",
+    name: say("of-pdf", {}),
+    next: say("next-data", {}),
   },
 ];
 
@@ -162,23 +163,19 @@ export function isParquet(head: Uint8Array): boolean {
  * @throws {Problem} `source-unreadable` when it cannot be told or is none of ours.
  */
 export function detectFormat(head: Uint8Array, hints: FormatHints): DataFormat {
-  const refuse = (what: string, next: string) =>
-    new Problem("source-unreadable", { detail: `${hints.label}: ${what}. ${next}` });
-  refuseForeign(head, refuse);
-  refuseHtml(head, hints, refuse);
+  const file = hints.label;
+  refuseForeign(head, file);
+  refuseHtml(head, hints);
   if (
     (startsWith(head, [0xff, 0xfe]) || startsWith(head, [0xfe, 0xff])) &&
     hints.format !== "parquet"
   ) {
-    throw refuse(
-      "the text is UTF-16",
-      'Set source.encoding to "utf-16le", or convert it to UTF-8.',
-    );
+    throw refused(say("text-utf16", { file }));
   }
   const binary = isParquet(head) ? "parquet" : isArrow(head) ? "arrow" : undefined;
   if (hints.format !== undefined) {
     if (BINARY[hints.format] !== undefined && binary !== hints.format) {
-      throw refuse(`not ${BINARY[hints.format]}`, "Correct source.format.");
+      throw refused(say("format-not-as-said", { file, what: BINARY[hints.format]! }));
     }
     return hints.format;
   }
@@ -187,7 +184,7 @@ export function detectFormat(head: Uint8Array, hints: FormatHints): DataFormat {
   const type = mediaType(hints.contentType);
   const format = BY_EXTENSION[extension] ?? BY_CONTENT_TYPE[type];
   if (format !== undefined && BINARY[format] !== undefined) {
-    throw refuse(`not ${BINARY[format]}`, "Set source.format to what it is.");
+    throw refused(say("format-not-as-named", { file, what: BINARY[format]! }));
   }
   if (format !== undefined && format !== "json") return format;
   const text = new TextDecoder().decode(head).trimStart();
@@ -195,10 +192,7 @@ export function detectFormat(head: Uint8Array, hints: FormatHints): DataFormat {
   if (text.startsWith("{") && isObjectLine(text, format === "json")) return "ndjson";
   if (format === "json" || text.startsWith("[")) return "json";
   if (text.startsWith("{")) return "json";
-  throw refuse(
-    "its name and content do not show its format",
-    "Set source.format to csv, tsv, ndjson, json, parquet or arrow; of a folder, name the files that are data, such as *.csv.",
-  );
+  throw refused(say("format-unknown", { file }));
 }
 
 function extensionOf(name: string): string {
@@ -210,21 +204,21 @@ export function hasKnownExtension(name: string): boolean {
   return BY_EXTENSION[extensionOf(name)] !== undefined;
 }
 
-type Refuse = (what: string, next: string) => Problem;
+const refused = (detail: Message): Problem => new SaidProblem("source-unreadable", { detail });
 
-function refuseForeign(head: Uint8Array, refuse: Refuse): void {
+function refuseForeign(head: Uint8Array, file: string): void {
   for (const { signature, name, next } of FOREIGN) {
     if (!startsWith(head, signature)) continue;
     const start = String.fromCharCode(...head.subarray(0, 10));
     if (start.startsWith("BZh") && !BZIP2.test(start)) continue;
     // a text may begin so: a header "ORC", a name "Obj"
     if (name === "an ORC file" && !head.subarray(0, 64).includes(0)) continue;
-    throw refuse(`the data is ${name}`, next);
+    throw refused(say("format-foreign", { file, what: name, next }));
   }
 }
 
 /** A page instead of data: mostly a form to sign in, or a portal's. */
-function refuseHtml(head: Uint8Array, hints: FormatHints, refuse: Refuse): void {
+function refuseHtml(head: Uint8Array, hints: FormatHints): void {
   const type = mediaType(hints.contentType);
   const text = new TextDecoder().decode(head);
   const page = HTML.test(text);
@@ -234,11 +228,11 @@ function refuseHtml(head: Uint8Array, hints: FormatHints, refuse: Refuse): void 
     return;
   }
   const title = /<title[^>]*>([^]*?)<\/title>/i.exec(text)?.[1]?.replace(/\s+/g, " ").trim();
-  const named = title ? `, titled ${JSON.stringify(title.slice(0, 100))}` : "";
-  throw refuse(
-    `the answer is an HTML page (${declared ? type : "by its content"}${named}), not data`,
-    "Check the address, and whether it requires signing in.",
-  );
+  const told = declared ? type : say("by-its-content", {});
+  const how = title
+    ? say("html-titled", { how: told, title: JSON.stringify(title.slice(0, 100)) })
+    : told;
+  throw refused(say("format-html", { file: hints.label, how }));
 }
 
 function mediaType(contentType: string | undefined): string {

@@ -1,4 +1,5 @@
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Message, say } from "../../../vocabulary/messages.ts";
+import { SaidProblem } from "../../../vocabulary/problem.ts";
 
 /** Encodings that text may have, as the WHATWG names them; `utf-16` is told by its mark. */
 export const ENCODINGS = [
@@ -53,46 +54,34 @@ export function textEncoding(
   head: Uint8Array,
   { declared, label }: { declared: string | undefined; label: string },
 ): string {
-  const refuse = (what: string, next: string, expected?: string) =>
-    new Problem("source-unreadable", {
-      detail: `${label}: ${what}. ${next}`,
+  const file = label;
+  const refuse = (detail: Message, expected?: string) =>
+    new SaidProblem("source-unreadable", {
+      detail,
       ...(expected && {
         errors: [{ field: "source.encoding", message: "is not that of the text", expected }],
       }),
     });
   if (UTF_32_MARKS.some((bytes) => bytes.every((byte, i) => head[i] === byte))) {
-    throw refuse(
-      "the text is UTF-32, which is not read",
-      "Convert it to UTF-8: iconv -f UTF-32 -t UTF-8.",
-    );
+    throw refuse(say("text-utf32", { file }));
   }
   const mark = markOf(head);
   const wide = declared?.startsWith("utf-16") === true;
   if (mark === "UTF-16LE" || mark === "UTF-16BE") {
     if (declared === undefined || wide) return mark.toLowerCase();
-    throw refuse(
-      `the text begins with the mark of ${mark}, and source.encoding is "${declared}"`,
-      "Remove source.encoding: the mark tells it.",
-    );
+    throw refuse(say("text-other-mark", { file, mark, encoding: declared }));
   }
   if (mark === "UTF-8" && declared !== undefined && declared !== "utf-8") {
-    throw refuse(
-      `the text begins with the mark of UTF-8, and source.encoding is "${declared}"`,
-      "Remove source.encoding: the mark tells it.",
-    );
+    throw refuse(say("text-other-mark", { file, mark, encoding: declared }));
   }
   if (head[0] === 0xef && head[1] === 0xbf && head[2] === 0xbe && !wide) {
-    throw refuse(
-      "the text begins with U+FFFE, a byte order mark read in the wrong order",
-      "It was converted wrongly: convert it from the original again, as UTF-16 of the other order.",
-    );
+    throw refuse(say("text-ffe", { file }));
   }
   const order = head.length < 2 ? undefined : zeroOrder(head);
   if (!wide) {
     if (order !== undefined) {
       throw refuse(
-        `the text is ${order}, without a byte order mark`,
-        setTo(order),
+        say("text-without-mark", { file, order, encoding: order.toLowerCase() }),
         order.toLowerCase(),
       );
     }
@@ -101,28 +90,20 @@ export function textEncoding(
   if (head.length === 0) return declared === "utf-16" ? "utf-16le" : declared!;
   if (declared === "utf-16") {
     if (order === undefined) {
-      throw refuse(
-        'source.encoding is "utf-16", and the text has no byte order mark',
-        'Set source.encoding to "utf-16le" or "utf-16be", or remove it if the text is not UTF-16.',
-      );
+      throw refuse(say("text-no-order", { file }));
     }
     return order.toLowerCase();
   }
   if (order !== undefined && order.toLowerCase() !== declared) {
-    throw refuse(`the text is ${order}, and source.encoding is "${declared}"`, setTo(order));
+    throw refuse(
+      say("text-not-as-said", { file, order, said: declared!, encoding: order.toLowerCase() }),
+    );
   }
   // every line end and every delimiter has a zero byte in UTF-16
   if (!head.includes(0)) {
-    throw refuse(
-      `the text is not UTF-16, although source.encoding is: none of its first ${head.length} bytes is zero`,
-      'Correct source.encoding, for example to "latin1", or remove it for UTF-8.',
-    );
+    throw refuse(say("text-no-utf16", { file, n: head.length }));
   }
   return declared!;
-}
-
-function setTo(order: string): string {
-  return `Set source.encoding to "${order.toLowerCase()}".`;
 }
 
 /** The order of UTF-16 that the zero bytes of a text without mark show; undefined where they show none. */

@@ -1,6 +1,11 @@
-/** What makes a document unusable, in words. */
+import { type Message, say } from "../../../vocabulary/messages.ts";
+
+/** What makes a document unusable, as it is said of a file. */
 export class DocumentError extends Error {
   override readonly name = "DocumentError";
+  constructor(readonly saidOf: (file: string) => Message) {
+    super(saidOf("the document"));
+  }
 }
 
 interface Frame {
@@ -80,21 +85,19 @@ export class JsonArrayFinder {
   /** Checks that the document is complete and had the array. */
   end(): void {
     if (!this.#ended) {
-      throw new DocumentError("the document ends too early, the file is incomplete");
+      throw new DocumentError((file) => say("json-incomplete", { file }));
     }
     if (!this.#found) throw this.#notFound();
   }
 
   #notFound(): DocumentError {
-    const arrays = this.#arrays.map((path) => `"${path}"`).join(", ");
-    const hint = arrays === ""
-      ? "no array was found in it"
-      : `set source.records_path to one of its arrays: ${arrays}`;
+    const paths = this.#arrays.map((path) => `"${path}"`).join(", ");
+    const hint = paths === "" ? say("json-no-array", {}) : say("json-its-arrays", { paths });
     const { path } = this.#options;
-    return new DocumentError(
+    return new DocumentError((file) =>
       path.length === 0
-        ? `the document is neither an array of records nor an object; ${hint}`
-        : `there is no array at "${joinPath(path)}"; ${hint}`,
+        ? say("json-neither", { file, hint })
+        : say("json-none-there", { file, path: joinPath(path), hint })
     );
   }
 
@@ -129,10 +132,7 @@ export class JsonArrayFinder {
     if (this.#ended) {
       // objects may follow one another, each a record
       if (kind !== "{" || !this.#found || this.#options.path.length > 0 || this.#elements > 0) {
-        throw new DocumentError(
-          `there is more after the end of the document, at byte ${offset}; ` +
-            'if each line is a document, set source.format to "ndjson"',
-        );
+        throw new DocumentError((file) => say("json-more", { file, at: offset }));
       }
       this.#ended = false;
     }
@@ -163,11 +163,9 @@ export class JsonArrayFinder {
   }
 
   #tooLarge(): DocumentError {
-    return new DocumentError(
-      `the document is one object of more than ${this.#options.maxObjectBytes} bytes; set ` +
-        `source.records_path to one of its arrays: ${
-          [...this.objectArrays].map((path) => `"${path}"`).join(", ")
-        }`,
+    const paths = [...this.objectArrays].map((path) => `"${path}"`).join(", ");
+    return new DocumentError((file) =>
+      say("json-large-object", { file, n: this.#options.maxObjectBytes, paths })
     );
   }
 
@@ -204,7 +202,7 @@ export class JsonArrayFinder {
     }
     if (array || kind === "{") {
       if (this.#frames.length >= (this.#whole ? MAX_RECORD_DEPTH : MAX_DEPTH)) {
-        throw new DocumentError(`nested more than ${MAX_DEPTH} deep at byte ${offset}`);
+        throw new DocumentError((file) => say("json-deep", { file, n: MAX_DEPTH, at: offset }));
       }
       this.#frames.push({ array, path, key: undefined, atName: !array });
     } else if (frame === undefined) this.#ended = true;
@@ -213,9 +211,8 @@ export class JsonArrayFinder {
   /** The names of the path occur more than once: what is no array there holds records, or says that there are none. */
   #refuseMixed(): void {
     if (!this.#found || this.#elsewise === 0) return;
-    throw new DocumentError(
-      `"${joinPath(this.#options.path)}" occurs more than once, and not always as an array; ` +
-        "make it one array of records",
+    throw new DocumentError((file) =>
+      say("json-path-twice", { file, path: joinPath(this.#options.path) })
     );
   }
 
@@ -234,7 +231,7 @@ export class JsonArrayFinder {
 }
 
 function unexpected(what: string, offset: number): DocumentError {
-  return new DocumentError(`unexpected ${what} at byte ${offset}, the document is not valid JSON`);
+  return new DocumentError((file) => say("json-unexpected", { file, what, at: offset }));
 }
 
 /** The dotted path of some names, as records_path takes it. */

@@ -1,6 +1,6 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { parsePath } from "../../field_path.ts";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { SaidProblem } from "../../../vocabulary/problem.ts";
 import { DocumentError, JsonArrayFinder, type TokenKind } from "./json_array_finder.ts";
 
 const NEWLINE = 10;
@@ -64,7 +64,10 @@ export async function* jsonArrayToNdjson(
     finder.end();
   } catch (error) {
     if (!(error instanceof DocumentError)) throw error;
-    throw new Problem("source-unreadable", { detail: `${label}: ${error.message}.`, cause: error });
+    throw new SaidProblem("source-unreadable", {
+      detail: error.saidOf(label),
+      cause: error,
+    });
   }
   if (finder.objectArrays.size > 0) {
     const paths = [...finder.objectArrays].map((path) => `"${path}"`).join(", ");
@@ -113,10 +116,10 @@ class Scanner {
 
   end(base: number): void {
     if (this.#inString) {
-      throw new DocumentError("the document ends too early, the file is incomplete");
+      throw new DocumentError((file) => say("json-incomplete", { file }));
     }
     this.#endValue();
-    if (base === 0) throw new DocumentError("the file is empty");
+    if (base === 0) throw new DocumentError((file) => say("file-empty", { file }));
   }
 
   /** Goes to the end of a string, or of the chunk; gives the index of the last byte passed. */
@@ -161,8 +164,8 @@ class Scanner {
     if (text.length <= this.#maxBytes) return;
     if (!this.#finder.strict) text.length = 0;
     else {
-      throw new DocumentError(
-        `a string or number of more than ${this.#maxBytes} bytes, at byte ${offset}`,
+      throw new DocumentError((file) =>
+        say("json-long-value", { file, n: this.#maxBytes, at: offset })
       );
     }
   }
@@ -191,7 +194,9 @@ function bytesText(bytes: number[]): string {
 }
 
 function notValid(text: string, offset: number): DocumentError {
-  return new DocumentError(`not valid JSON at byte ${offset}: ${text.slice(0, 40)}`);
+  return new DocumentError((file) =>
+    say("json-not-valid", { file, at: offset, text: text.slice(0, 40) })
+  );
 }
 
 interface CopyOptions {

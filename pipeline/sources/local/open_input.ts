@@ -1,5 +1,6 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { join, sep } from "node:path";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import { lineAt } from "./line_numbers.ts";
 import { FileRanges, type Ranges } from "./ranges.ts";
 import type { InputFile, Part } from "./slice_packer.ts";
@@ -20,10 +21,9 @@ export interface OpenInput extends Ranges, Disposable {
   verify(): Promise<void>;
 }
 
-function changed(label: string, what: string): Problem {
-  return new Problem("source-changed", {
-    detail: `The file ${label} changed while the run was reading it (${what}): ` +
-      "start a new run to load its current content.",
+function changed(label: string, how: Message): Problem {
+  return new SaidProblem("source-changed", {
+    detail: say("file-changed", { path: label, how }),
   });
 }
 
@@ -42,17 +42,16 @@ export async function resolveBelow(
     realRoot = await Deno.realPath(root);
     real = await Deno.realPath(join(root, path));
   } catch (error) {
-    throw new Problem("source-unreadable", {
+    throw new SaidProblem("source-unreadable", {
       detail: error instanceof Deno.errors.NotFound
-        ? `The file ${path} no longer exists: put it back or start a new run.`
-        : `The file ${path} cannot be read: check its permissions.`,
+        ? say("file-gone", { path })
+        : say("file-not-readable", { path }),
       cause: error,
     });
   }
   if (real !== realRoot && !real.startsWith(realRoot.endsWith(sep) ? realRoot : realRoot + sep)) {
-    throw new Problem("source-refused", {
-      detail: `The file ${path} leads out of the data directory: ` +
-        "copy it there instead of linking to it.",
+    throw new SaidProblem("source-refused", {
+      detail: say("file-leads-out", { path }),
     });
   }
   return { absolutePath: real, info: await Deno.stat(real) };
@@ -74,8 +73,8 @@ export async function openPart(part: Part, roots: Roots): Promise<OpenInput> {
       return await openInput({ ...part, root: "spool", absolutePath });
     } catch (error) {
       if (!(error instanceof Problem) || error.type !== "source-unreadable") throw error;
-      throw new Problem("source-unreadable", {
-        detail: `The unpacked copy of ${part.label} is not on this server: retry the run.`,
+      throw new SaidProblem("source-unreadable", {
+        detail: say("unpacked-elsewhere", { path: part.label }),
         transient: true,
         cause: error,
       });
@@ -97,8 +96,8 @@ async function refuseSwapped(file: OpenFile, path: string, root: string): Promis
   const opened = file.stat();
   const { info } = await resolveBelow(root, path);
   if (opened.ino === info.ino && opened.dev === info.dev) return;
-  throw new Problem("source-refused", {
-    detail: `The file ${path} was replaced by another one while it was opened: start a new run.`,
+  throw new SaidProblem("source-refused", {
+    detail: say("file-replaced", { path }),
   });
 }
 
@@ -127,22 +126,24 @@ async function openHere(
     file = await OpenFile.open(input.absolutePath);
   } catch (error) {
     if (error instanceof Problem) throw error;
-    throw new Problem("source-unreadable", {
-      detail: `The file ${input.label} cannot be opened: check its permissions.`,
+    throw new SaidProblem("source-unreadable", {
+      detail: say("file-not-opened", { path: input.label }),
       cause: error,
     });
   }
   const verify = () => {
     const info = file.stat();
     if (info.size !== input.size) {
-      throw changed(input.label, `${input.size} bytes then, ${info.size} now`);
+      throw changed(input.label, say("bytes-then-now", { then: input.size, now: info.size }));
     }
     const mtime = Math.floor(info.mtimeMs);
     if (input.mtime_ms !== 0 && mtime !== input.mtime_ms) {
       throw changed(
         input.label,
-        `modified at ${new Date(input.mtime_ms).toISOString()} then, ` +
-          `${new Date(mtime).toISOString()} now`,
+        say("modified-then-now", {
+          then: new Date(input.mtime_ms).toISOString(),
+          now: new Date(mtime).toISOString(),
+        }),
       );
     }
   };

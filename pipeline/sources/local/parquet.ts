@@ -13,7 +13,7 @@ import { assembleNested } from "hyparquet/src/assemble.js";
 import { DEFAULT_PARSERS } from "hyparquet/src/convert.js";
 import { readVarInt } from "hyparquet/src/thrift.js";
 import { compressors } from "hyparquet-compressors";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import { Canonicalizer } from "../../canonical.ts";
 import { put } from "../../numbers.ts";
 import { RAW_LIMIT, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
@@ -83,9 +83,11 @@ function damaged(label: string, error: unknown): unknown {
     return error;
   }
   const message = error instanceof Error ? error.message : String(error);
-  return new Problem("source-unreadable", {
-    detail: `${label}: the Parquet file cannot be read (${message.replace(/^parquet:? /, "")}). ` +
-      "Is it complete, and does another tool read it?",
+  return new SaidProblem("source-unreadable", {
+    detail: say("parquet-not-readable", {
+      file: label,
+      words: message.replace(/^parquet:? /, ""),
+    }),
     cause: error,
   });
 }
@@ -166,8 +168,8 @@ function checkColumns(columns: SchemaTree[], label: string): void {
   const seen = new Set<string>();
   const twice = names.find((name) => seen.size === seen.add(name).size);
   if (twice === undefined) return;
-  throw new Problem("source-unreadable", {
-    detail: `${label}: two columns are called "${twice}". Rename one, or one would hide the other.`,
+  throw new SaidProblem("source-unreadable", {
+    detail: say("columns-twice", { file: label, column: twice }),
   });
 }
 
@@ -364,11 +366,12 @@ function nestedValues(readers: { column: ColumnMetaData; reader: ColumnReader }[
 }
 
 function tooManyNested(values: number, row: number, label: string): Problem {
-  return new Problem("source-unreadable", {
-    detail:
-      `row ${row + 1} of ${label} has at least ${values.toLocaleString("en-US")} values in its ` +
-      `lists, structs and maps; the limit is ${
-        NESTED.ofOneRow.toLocaleString("en-US")
-      }. Write long lists as rows of their own.`,
+  return new SaidProblem("source-unreadable", {
+    detail: say("parquet-nested", {
+      row: row + 1,
+      file: label,
+      count: values.toLocaleString("en-US"),
+      most: NESTED.ofOneRow.toLocaleString("en-US"),
+    }),
   });
 }

@@ -1,5 +1,5 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { SaidProblem } from "../../../vocabulary/problem.ts";
 import {
   type LineCount,
   type Plan,
@@ -240,13 +240,11 @@ async function csvCut({ layout, input }: CsvInput, head: CsvHead): Promise<TextC
     // those of a file here are counted when a record is rejected
     line: input.root === "elsewhere" ? await lineOf(input, head.start) : 0,
     onUnclosedQuote: async (openedAt) => {
-      throw new Problem("source-unreadable", {
-        detail: `${input.label}: a quoted field that begins in line ${await lineOf(
-          input,
-          openedAt,
-        )} is ` +
-          "never closed, so the end of its record is unknown. Close it, remove the quote, or " +
-          "set source.quote to false where quotes are ordinary characters.",
+      throw new SaidProblem("source-unreadable", {
+        detail: say("csv-unclosed-field", {
+          file: input.label,
+          line: await lineOf(input, openedAt),
+        }),
       });
     },
   };

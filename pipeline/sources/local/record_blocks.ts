@@ -1,4 +1,5 @@
-import { Problem } from "../../../vocabulary/problem.ts";
+import { say } from "../../../vocabulary/messages.ts";
+import { SaidProblem } from "../../../vocabulary/problem.ts";
 import { countNewlines, type Ranges } from "./ranges.ts";
 import type { RecordScanner } from "./record_scanner.ts";
 
@@ -70,9 +71,8 @@ export async function* recordBlocks(
     }
     const got = await reading.read(buffer.subarray(held, held + end - position));
     if (got === null) {
-      throw new Problem("source-changed", {
-        detail: `The file ${options.label} became shorter while it was read: ` +
-          "start a new run to load its current content.",
+      throw new SaidProblem("source-changed", {
+        detail: say("file-shorter", { path: options.label }),
       });
     }
     const scanned = held;

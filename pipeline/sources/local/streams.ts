@@ -1,8 +1,9 @@
+import { say } from "../../../vocabulary/messages.ts";
 import fs from "node:fs";
 import { basename } from "node:path";
 import { Readable, type Transform } from "node:stream";
 import { createGunzip, createInflate, createInflateRaw } from "node:zlib";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { SaidProblem } from "../../../vocabulary/problem.ts";
 import { unzstd, ZstdError } from "./zstd.ts";
 
 const CHUNK_BYTES = 262_144;
@@ -30,8 +31,8 @@ export class OpenFile implements Disposable {
     );
     if (file.stat().isFile()) return file;
     file[Symbol.dispose]();
-    throw new Problem("source-changed", {
-      detail: `${basename(path)} is not a regular file any more: start a new run.`,
+    throw new SaidProblem("source-changed", {
+      detail: say("file-no-longer-regular", { path: basename(path) }),
     });
   }
 
@@ -114,17 +115,13 @@ export async function* decompress(
     // what the platform says of brotli does not tell an early end from damage
     if (truncated && ended && incomplete !== false) return;
     if (incomplete === undefined && !isDamage(error)) throw error;
-    const what = error instanceof ZstdError
-      ? error.message
-      : incomplete
-      ? "ends too early"
-      : "is damaged";
     const name = compression === "br" ? "Brotli" : compression;
-    throw new Problem("source-unreadable", {
-      detail: `${label}: the ${name} data ${what}. ` +
-        (incomplete
-          ? "The file is incomplete: copy or produce it again."
-          : `Create it again, or unpack it with another tool to see the error.`),
+    throw new SaidProblem("source-unreadable", {
+      detail: incomplete ? say("packed-incomplete", { file: label, name }) : say("packed-damaged", {
+        file: label,
+        name,
+        what: error instanceof ZstdError ? error.message : say("is-damaged", {}),
+      }),
       cause: error,
     });
   }
@@ -199,8 +196,8 @@ export async function* toUtf8(
     yield encoder.encode(decoder.decode());
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw new Problem("source-unreadable", {
-      detail: `${label}: not valid ${encoding}. Correct source.encoding.`,
+    throw new SaidProblem("source-unreadable", {
+      detail: say("text-other-encoding", { file: label, encoding }),
       cause: error,
     });
   }
@@ -215,9 +212,8 @@ export async function* limitBytes(
   for await (const chunk of source) {
     bytes += chunk.length;
     if (bytes > maxBytes) {
-      throw new Problem("source-unreadable", {
-        detail: `${label}: more than ${maxBytes} bytes when unpacked, which is the limit. ` +
-          "Load it in smaller files, or raise the limit.",
+      throw new SaidProblem("source-unreadable", {
+        detail: say("unpacked-too-large", { file: label, n: maxBytes }),
       });
     }
     yield chunk;

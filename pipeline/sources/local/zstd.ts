@@ -1,3 +1,4 @@
+import { say } from "../../../vocabulary/messages.ts";
 import { Decompress } from "fzstd";
 import xxhash from "xxhash-wasm";
 import { ByteReader, EndedEarly } from "./byte_reader.ts";
@@ -37,7 +38,7 @@ export async function* unzstd(
         await reader.skip(new DataView((await reader.take(4)).buffer).getUint32(0, true));
         continue;
       }
-      if (number !== MAGIC) throw new ZstdError("is damaged");
+      if (number !== MAGIC) throw new ZstdError(say("is-damaged", {}));
       yield* frame(reader, magic, create64());
     } while (!await reader.atEnd());
   } catch (error) {
@@ -68,7 +69,7 @@ async function* frame(
     try {
       decoder.push(bytes, final);
     } catch {
-      throw new ZstdError("is damaged");
+      throw new ZstdError(say("is-damaged", {}));
     }
     for (const chunk of out) {
       hash.update(chunk);
@@ -89,11 +90,11 @@ async function* frame(
   const checksum = header.hasChecksum ? await reader.take(4) : NOTHING;
   yield* push(checksum, true);
   if (header.size !== undefined && header.size !== BigInt(length)) {
-    throw new ZstdError("is damaged");
+    throw new ZstdError(say("is-damaged", {}));
   }
   if (!header.hasChecksum) return;
   const stated = new DataView(checksum.buffer).getUint32(0, true);
-  if (BigInt(stated) !== (hash.digest() & 0xffffffffn)) throw new ZstdError("is damaged");
+  if (BigInt(stated) !== (hash.digest() & 0xffffffffn)) throw new ZstdError(say("is-damaged", {}));
 }
 
 interface FrameHeader {
@@ -109,13 +110,13 @@ async function readHeader(reader: ByteReader): Promise<FrameHeader> {
   const dictionaryBytes = [0, 1, 2, 4][descriptor & 3]!;
   const sizeBytes = [single ? 1 : 0, 2, 4, 8][descriptor >> 6]!;
   const rest = await reader.take((single ? 0 : 1) + dictionaryBytes + sizeBytes);
-  if (dictionaryBytes > 0) throw new ZstdError("was compressed with a dictionary");
+  if (dictionaryBytes > 0) throw new ZstdError(say("has-dictionary", {}));
   const size = sizeBytes === 0 ? undefined : littleEndian(rest.subarray(-sizeBytes)) +
     (sizeBytes === 2 ? 256n : 0n);
   const base = 2 ** (10 + (rest[0]! >> 3));
   const window = single ? Number(size) : base + (base / 8) * (rest[0]! & 7);
   if (window > MAX_WINDOW) {
-    throw new ZstdError(`needs a window of ${window} bytes; compress it without --long`);
+    throw new ZstdError(say("needs-window", { bytes: String(window) }));
   }
   return {
     bytes: Uint8Array.of(descriptor, ...rest),

@@ -2,7 +2,7 @@ import { say } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
 import type { Connection as CallbackConnection } from "mysql2";
 import mysql from "mysql2/promise";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import { put } from "../../numbers.ts";
 import { parseJsonValue } from "../json_text.ts";
 import type { SourceRecord } from "../../numbers.ts";
@@ -146,11 +146,10 @@ async function readPage(
 function refuseRepeatedKeys(keys: Key[], names: string[], context: Context): void {
   for (let i = 1; i < keys.length; i++) {
     if (!keys[i]!.every((value, k) => value === keys[i - 1]![k])) continue;
-    const told = names.map((name, k) => `${name} = ${keys[i]![k]}`).join(", ");
+    const key = names.map((name, k) => `${name} = ${keys[i]![k]}`).join(", ");
     const { config, connections } = context;
-    throw new Problem("source-unreadable", {
-      detail: `${config.table} of connection "${connections[0]}" has several rows with ${told}: ` +
-        "name columns in source.config.page_key that are unique together and never null.",
+    throw new SaidProblem("source-unreadable", {
+      detail: say("mysql-same-key", { table: config.table, name: connections[0]!, key }),
       errors: [{
         field: "source.config.page_key",
         value: config.page_key,
@@ -163,9 +162,8 @@ function refuseRepeatedKeys(keys: Key[], names: string[], context: Context): voi
 async function connect(context: Context): Promise<Client> {
   const [name] = context.connections;
   if (name === undefined) {
-    throw new Problem("invalid-conf", {
-      detail: "A mysql source needs a connection: name it in source.connections, and set " +
-        "ETL_CONNECTION_<NAME> to mysql://user:password@host:3306/database.",
+    throw new SaidProblem("invalid-conf", {
+      detail: say("mysql-no-connection", {}),
       errors: [{ field: "source.connections", message: "names none", expected: '["shop"]' }],
     });
   }
@@ -268,9 +266,11 @@ async function columnsOf(client: Client, context: Context): Promise<Column[]> {
     })
   );
   if (rows.length === 0) {
-    throw new Problem("source-unreadable", {
-      detail: `There is no table ${context.config.table} that the user of connection ` +
-        `"${context.connections[0]}" may read: check its name and the user's rights.`,
+    throw new SaidProblem("source-unreadable", {
+      detail: say("mysql-no-table", {
+        table: context.config.table,
+        name: context.connections[0]!,
+      }),
     });
   }
   return rows.map(([name, told, whole, precision, scale, isJson]) => {
@@ -293,8 +293,8 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
   const { config } = context;
   const missing = config.page_key?.find((name) => !columns.some((column) => column.name === name));
   if (missing !== undefined) {
-    throw new Problem("invalid-conf", {
-      detail: `The table ${config.table} has no column ${missing}, which page_key names.`,
+    throw new SaidProblem("invalid-conf", {
+      detail: say("mysql-no-key-column", { table: config.table, column: missing }),
       errors: [{ field: "source.config.page_key", value: missing, message: "is not a column" }],
     });
   }
@@ -308,12 +308,8 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
     });
     const at = unknown[0]?.findIndex((isNull) => isNull!.toString() === "1") ?? -1;
     if (at < 0) return config.page_key;
-    throw new Problem("invalid-conf", {
-      detail:
-        `Rows of ${config.table} have no value in ${
-          config.page_key[at]
-        }, by which it is paged: say in ` +
-        "source.config.page_key which columns are unique together and never null.",
+    throw new SaidProblem("invalid-conf", {
+      detail: say("mysql-empty-key", { table: config.table, column: config.page_key[at]! }),
       errors: [{
         field: "source.config.page_key",
         value: config.page_key[at]!,
@@ -329,9 +325,8 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
     values: [database, table],
   });
   if (rows.length > 0) return rows.map(([name]) => name!.toString());
-  throw new Problem("invalid-conf", {
-    detail: `The table ${config.table} has no primary key: set source.config.page_key to ` +
-      "columns are unique together.",
+  throw new SaidProblem("invalid-conf", {
+    detail: say("mysql-no-primary-key", { table: config.table }),
     errors: [{ field: "source.config.page_key", message: "is needed for this table" }],
   });
 }
@@ -414,8 +409,8 @@ function comparison(
 function since(name: string, position: string, columns: Column[]): Condition {
   const type = columns.find((column) => column.name === name)?.type;
   if (type === undefined) {
-    throw new Problem("invalid-conf", {
-      detail: `There is no column ${name}, which source.config.cursor names.`,
+    throw new SaidProblem("invalid-conf", {
+      detail: say("mysql-no-cursor", { column: name }),
       errors: [{ field: "source.config.cursor", value: name, message: "is not a column" }],
     });
   }
@@ -556,11 +551,14 @@ export function asProblem(error: unknown, { connection, table }: Read): unknown 
   const { code = "", sqlMessage } = error as { code?: string; sqlMessage?: string };
   if (code === "") return error;
   const transient = PASSING.test(code);
-  return new Problem("source-unreadable", {
-    detail:
-      `${table} of connection "${connection}" cannot be read (${
-        sqlMessage === undefined ? code : `${sqlMessage}, ${code}`
-      }): ` + (transient ? "try again." : "check the connection, the table and the user's rights."),
+  const words = sqlMessage === undefined ? code : `${sqlMessage}, ${code}`;
+  return new SaidProblem("source-unreadable", {
+    detail: transient
+      ? say("source-try-again", {
+        what: say("the-table-of", { table, name: connection }),
+        reason: ` (${words})`,
+      })
+      : say("mysql-not-readable", { table, name: connection, words }),
     transient,
     cause: error,
   });

@@ -1,5 +1,6 @@
+import { say } from "../../../vocabulary/messages.ts";
 import { constants, DatabaseSync, type StatementSync } from "node:sqlite";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import type { Json, SourceRecord } from "../../numbers.ts";
 import type { RecordBatch } from "../source.ts";
 import { resolveBelow } from "../local/open_input.ts";
@@ -263,12 +264,12 @@ function quoted(name: string): string {
 }
 
 function cutShort(path: string, read: number): Problem {
-  return new Problem("source-unreadable", {
-    detail:
-      `The SQLite file ${path} could not be read to its end: SQLite failed after ${read} rows of a part, and does ` +
-      `not say why. Run the query with sqlite3 there; check the file (pragma integrity_check), and for values above ${
-        MAX_VALUE_BYTES / 1024 ** 2
-      } MiB.`,
+  return new SaidProblem("source-unreadable", {
+    detail: say("sqlite-cut-short", {
+      path,
+      rows: read,
+      most: MAX_VALUE_BYTES / 1024 ** 2,
+    }),
   });
 }
 
@@ -276,12 +277,10 @@ function unreadable(path: string, error: unknown): Problem {
   const said = (error as Error).message;
   // the one thing that is not authorised (SQLITE_AUTH)
   const isRecursive = (error as { errcode?: number }).errcode === 23;
-  return new Problem("source-unreadable", {
+  return new SaidProblem("source-unreadable", {
     detail: isRecursive
-      ? `The query of the SQLite file ${path}, or a view that it reads, is recursive (with recursive). It might run for ` +
-        "ever, and cannot be stopped: store its result in a table of the file, and read that."
-      : `The SQLite file ${path} cannot be read (${said}): check the table, the ` +
-        "query, and that the file is a database that is not being written.",
+      ? say("sqlite-recursive", { path })
+      : say("sqlite-not-readable", { path, words: said }),
     cause: error,
   });
 }

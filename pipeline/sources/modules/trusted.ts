@@ -1,6 +1,7 @@
+import { say } from "../../../vocabulary/messages.ts";
 import { type Json, jsonText } from "../../numbers.ts";
 import { parseJson } from "../json_text.ts";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { SaidProblem } from "../../../vocabulary/problem.ts";
 import { checkedConfig } from "../../user_code/hosted_source.ts";
 import { misconfigured, type SourceOpening } from "../../user_code/source_client.ts";
 import type { ReadContext, RecordBatch } from "../source.ts";
@@ -53,10 +54,11 @@ export async function openTrusted(
       connection: (wanted) => {
         const text = Object.hasOwn(ctx.connections, wanted) ? ctx.connections[wanted] : undefined;
         if (text !== undefined) return text;
-        throw new Problem("invalid-conf", {
-          detail:
-            `There is no connection "${wanted}": set ETL_CONNECTION_${wanted.toUpperCase()} ` +
-            "and restart the server.",
+        throw new SaidProblem("invalid-conf", {
+          detail: say("no-module-connection", {
+            name: wanted,
+            variable: `ETL_CONNECTION_${wanted.toUpperCase()}`,
+          }),
           errors: [{ field: "source.connections", message: "unknown", value: wanted }],
         });
       },

@@ -1,6 +1,6 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { SaidProblem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import type { CursorPosition } from "../source.ts";
 import { fromClause, Params, relationKind, type TypedColumn, typedColumns } from "./relation.ts";
@@ -137,24 +137,22 @@ export async function pinCursor(
 
 function kindOf(conf: PostgresConf & { cursor: string }, type: string): CursorKind {
   const kind = KINDS.find(({ types }) => types.test(type));
-  const refuse = (detail: string, expected: string) => {
-    throw new Problem("invalid-conf", {
+  const refuse = (detail: Message, expected: Message) => {
+    throw new SaidProblem("invalid-conf", {
       detail,
       errors: [{ field: "source.cursor", message: `is ${type}`, value: conf.cursor, expected }],
     });
   };
   if (kind === undefined) {
     return refuse(
-      `The column "${conf.cursor}" is ${type}, which does not grow: ` +
-        "source.cursor must be a time, a number or a UUID of version 7.",
-      "a time, a number or a UUID of version 7",
+      say("cursor-grows-not", { name: conf.cursor, type }),
+      say("a-cursor", {}),
     );
   }
   if (kind.lookedBack === null && !conf.cursor_sortable) {
     return refuse(
-      `The column "${conf.cursor}" is ${type}: as text "10" comes before "9", so later rows could be skipped. ` +
-        "Where its texts do sort in the order in which rows change (ULIDs, ISO times), set source.cursor_sortable to true.",
-      "source.cursor_sortable: true, or another column",
+      say("cursor-of-text", { name: conf.cursor, type }),
+      say("sortable-or-other", {}),
     );
   }
   return kind;
@@ -164,10 +162,8 @@ function kindOf(conf: PostgresConf & { cursor: string }, type: string): CursorKi
 async function requireXmin(client: Client, conf: PostgresConf): Promise<void> {
   const kind = await relationKind(client, conf);
   if (["r", "p", "m"].includes(kind ?? "")) return;
-  throw new Problem("invalid-conf", {
-    detail:
-      'The cursor mode "exact" compares the transactions that wrote rows, which only tables know: ' +
-      'name the table as source.table, or use the mode "window" with a lookback.',
+  throw new SaidProblem("invalid-conf", {
+    detail: say("exact-needs-table", {}),
     errors: [{
       field: "source.cursor_mode",
       message: "needs a table",

@@ -1,7 +1,7 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Plain, type Plan, type PlanContext, refuseManySlices } from "../source.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { SaidProblem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import { type CursorBounds, cursorCondition, pinCursor } from "./cursor.ts";
 import { fromClause, keyColumns, keyTuple, Params, type TypedColumn } from "./relation.ts";
@@ -143,9 +143,8 @@ async function refuseNullKeys(
     params.values,
   );
   if (rows.length === 0) return;
-  throw new Problem("source-unreadable", {
-    detail: `${describeSource(conf)} has rows without a value in ${keyTuple(key)}: ` +
-      "rows cannot be paged by an empty key, choose other columns as source.page_key.",
+  throw new SaidProblem("source-unreadable", {
+    detail: say("rows-without-key", { what: describeSource(conf), key: keyTuple(key) }),
   });
 }
 

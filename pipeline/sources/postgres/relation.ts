@@ -1,5 +1,6 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import { describeSource } from "./session.ts";
 
@@ -11,8 +12,8 @@ export interface TypedColumn {
   type: string;
 }
 
-function invalid(field: string, detail: string): Problem {
-  return new Problem("invalid-conf", {
+function invalid(field: string, detail: Message): Problem {
+  return new SaidProblem("invalid-conf", {
     detail,
     errors: [{ field: `source.${field}`, message: detail }],
   });
@@ -22,7 +23,7 @@ function invalid(field: string, detail: string): Problem {
 function quotedTable(table: string): string {
   const match = TABLE.exec(table);
   if (match === null) {
-    throw invalid("table", `"${table}" is not a table name: write "name" or "schema.name".`);
+    throw invalid("table", say("no-table-name", { table }));
   }
   const [, quoted, bare, quotedName, bareName] = match;
   const parts = [
@@ -45,7 +46,7 @@ export async function relationKind(client: Client, conf: PostgresConf): Promise<
 /** What follows `from`; the source's rows are called `source_rows`. */
 export function fromClause(conf: PostgresConf): string {
   if ((conf.table === undefined) === (conf.query === undefined)) {
-    throw invalid("table", "Give either source.table or source.query.");
+    throw invalid("table", say("table-or-query", {}));
   }
   if (conf.table !== undefined) return `${quotedTable(conf.table)} as source_rows`;
   const query = conf.query!.trim().replace(/;\s*$/, "");
@@ -65,7 +66,7 @@ export async function keyColumns(client: Client, conf: PostgresConf): Promise<Ty
 
 async function primaryKey(client: Client, conf: PostgresConf): Promise<string[]> {
   if (conf.table === undefined) {
-    throw invalid("page_key", "A query needs source.page_key: columns that are unique together.");
+    throw invalid("page_key", say("query-needs-key", {}));
   }
   const { rows } = await client.query<{ name: string }>(
     `select a.attname as name
@@ -79,8 +80,7 @@ async function primaryKey(client: Client, conf: PostgresConf): Promise<string[]>
   if (rows.length > 0) return rows.map((row) => row.name);
   throw invalid(
     "page_key",
-    `${describeSource(conf)} has no primary key: ` +
-      "set source.page_key to columns that are unique together.",
+    say("no-primary-key", { what: describeSource(conf) }),
   );
 }
 

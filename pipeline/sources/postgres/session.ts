@@ -1,6 +1,7 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { errorCode, isTransient } from "../../../store/errors.ts";
 import { type Client, connect } from "../../../store/pg.ts";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 
 export interface SessionContext {
@@ -9,8 +10,8 @@ export interface SessionContext {
 }
 
 /** What a person says of the source: the table or "the query", and where. */
-export function describeSource(conf: PostgresConf): string {
-  return `${conf.table ?? "the query"} of connection "${conf.connection}"`;
+export function describeSource({ table, connection: name }: PostgresConf): Message {
+  return table === undefined ? say("the-query-of", { name }) : say("the-table-of", { table, name });
 }
 
 /**
@@ -45,20 +46,23 @@ export async function openSession(conf: PostgresConf, ctx: SessionContext): Prom
     ? ctx.connections[conf.connection]
     : undefined;
   if (dsn === undefined) {
-    const known = Object.keys(ctx.connections).sort();
-    throw new Problem("invalid-conf", {
-      detail: `There is no connection "${conf.connection}": set ` +
-        `ETL_CONNECTION_${conf.connection.toUpperCase()} to its DSN and restart the server.` +
-        (known.length > 0 ? ` Known: ${known.join(", ")}.` : ""),
+    const list = Object.keys(ctx.connections).sort().join(", ");
+    const wanted = {
+      name: conf.connection,
+      variable: `ETL_CONNECTION_${conf.connection.toUpperCase()}`,
+    };
+    throw new SaidProblem("invalid-conf", {
+      detail: list === ""
+        ? say("no-connection", wanted)
+        : say("no-connection-known", { ...wanted, list }),
       errors: [{ field: "source.connection", message: "unknown", value: conf.connection }],
     });
   }
   try {
     return await connect(dsn, { applicationName: "etl-improved source" });
   } catch (error) {
-    throw new Problem("source-unreadable", {
-      detail: `The database of connection "${conf.connection}" cannot be reached` +
-        `${reason(error)}: check its DSN and that it is running.`,
+    throw new SaidProblem("source-unreadable", {
+      detail: say("connection-unreachable", { name: conf.connection, reason: reason(error) }),
       transient: isTransient(error),
       cause: error,
     });
@@ -85,11 +89,11 @@ export function asSourceProblem(error: unknown, conf: PostgresConf): unknown {
   // a query that writes is refused, as each is read in a transaction that cannot
   const transient = code !== "25006" && isTransient(error);
   if (!transient && (code === undefined || !/^[0-9A-Z]{5}$/.test(code))) return error;
-  return new Problem("source-unreadable", {
-    detail: `${describeSource(conf)} cannot be read${reason(error)}` +
-      (transient
-        ? ": try again."
-        : ": correct the source, or the rights of the connection's role."),
+  return new SaidProblem("source-unreadable", {
+    detail: say(transient ? "source-try-again" : "source-not-readable", {
+      what: describeSource(conf),
+      reason: reason(error),
+    }),
     transient,
     cause: error,
   });

@@ -1,8 +1,9 @@
+import { say } from "../../../vocabulary/messages.ts";
 import type { IncomingMessage } from "node:http";
 import { lookup as dnsLookup } from "node:dns/promises";
 import { AwsV4Signer } from "aws4fetch";
 import { XMLParser } from "fast-xml-parser";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import { RemoteFile } from "../http/remote_file.ts";
 import { get, Interrupted, Retries, retryAfterMs, shown } from "../http/request.ts";
 import type { SourceLimits } from "../source.ts";
@@ -65,8 +66,8 @@ export class Bucket {
       const page = readPage(await this.#page(query), this.label(prefix));
       yield* page.objects;
       if (page.next !== undefined && page.next === token) {
-        throw new Problem("source-unreadable", {
-          detail: `${this.label(prefix)}: the service gives the same page of keys again and again.`,
+        throw new SaidProblem("source-unreadable", {
+          detail: say("s3-same-page", { what: this.label(prefix) }),
         });
       }
       token = page.next;
@@ -126,9 +127,8 @@ export class Bucket {
 
   #url(key: string): URL {
     if (key.split("/").some((segment) => segment === "." || segment === "..")) {
-      throw new Problem("source-unreadable", {
-        detail: `${this.label(key)}: a part of the key is "." or "..", which an address cannot ` +
-          "have. Copy the object to another key.",
+      throw new SaidProblem("source-unreadable", {
+        detail: say("s3-dot-key", { key: this.label(key) }),
       });
     }
     const { endpoint, pathStyle } = this.#connection;
@@ -184,19 +184,16 @@ export class Bucket {
     const region = response.headers["x-amz-bucket-region"];
     const words = [code, message].filter(Boolean).map((text) => shown(text!)).join(": ");
     const { keys } = this.#connection;
-    const next = region !== undefined && region !== this.#connection.region
-      ? `The bucket is in the region ${shown(String(region))}: set it in the connection.`
+    const told = { what, answer: `${status} ${words}`.trim() };
+    const detail = region !== undefined && region !== this.#connection.region
+      ? say("s3-other-region", { ...told, region: shown(String(region)) })
       : code === "NoSuchBucket"
-      ? "Check the bucket's name, and the endpoint of the connection."
+      ? say("s3-no-bucket", told)
       : status === 401 || status === 403
-      ? keys === null
-        ? "The connection has no keys; give it some that may list and read the bucket."
-        : "Check the connection's keys, and that they may list the bucket and read its objects."
-      : status === 404 && code === "NoSuchKey"
-      ? "Check source.url."
-      : "Check the endpoint, region and path_style of the connection.";
-    return new Problem("source-unreadable", {
-      detail: `${what}: the service answered ${status} ${words}`.trim() + `. ${next}`,
+      ? say(keys === null ? "s3-no-keys" : "s3-refused", told)
+      : say(status === 404 && code === "NoSuchKey" ? "s3-no-object" : "s3-answered", told);
+    return new SaidProblem("source-unreadable", {
+      detail,
     });
   }
 }
@@ -221,9 +218,8 @@ async function textOf(response: IncomingMessage, maxBytes: number): Promise<stri
   for await (const chunk of response as AsyncIterable<Uint8Array>) {
     size += chunk.length;
     if (size > maxBytes) {
-      throw new Problem("source-unreadable", {
-        detail:
-          `The service answered with more than ${maxBytes} bytes where a page of keys was asked for.`,
+      throw new SaidProblem("source-unreadable", {
+        detail: say("s3-long-answer", { n: maxBytes }),
       });
     }
     chunks.push(chunk);
@@ -250,9 +246,8 @@ function readPage(xml: string, label: string): { objects: S3Object[]; next: stri
     Contents?: { Key?: string; Size?: string; ETag?: string }[];
   } | undefined;
   if (result === undefined) {
-    throw new Problem("source-unreadable", {
-      detail:
-        `${label}: the answer is no listing of an S3 service. Check the connection's endpoint.`,
+    throw new SaidProblem("source-unreadable", {
+      detail: say("s3-no-listing", { what: label }),
     });
   }
   const encoded = result.EncodingType === "url";
@@ -263,8 +258,8 @@ function readPage(xml: string, label: string): { objects: S3Object[]; next: stri
   });
   const more = result.IsTruncated === "true";
   if (more && !result.NextContinuationToken) {
-    throw new Problem("source-unreadable", {
-      detail: `${label}: the service says that there are more keys and not how to ask for them.`,
+    throw new SaidProblem("source-unreadable", {
+      detail: say("s3-no-next-page", { what: label }),
     });
   }
   return { objects, next: more ? result.NextContinuationToken : undefined };

@@ -1,5 +1,6 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { z } from "zod";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 
 /** Where objects are and who reads them: what an `ETL_CONNECTION_<NAME>` or the environment says. */
 export interface S3Connection {
@@ -55,19 +56,16 @@ export function parseS3Connection(variable: string, value: string): S3Connection
   try {
     json = JSON.parse(value);
   } catch {
-    throw wrong(variable, "is no JSON");
+    throw wrong(variable, say("is-no-json", {}));
   }
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    const name = issue?.code === "unrecognized_keys"
-      ? issue.keys.join(", ")
-      : issue?.path.join(".");
     throw wrong(
       variable,
       issue?.code === "unrecognized_keys"
-        ? `has a name that is not known (${name})`
-        : `has no valid ${name}`,
+        ? say("has-unknown-name", { name: issue.keys.join(", ") })
+        : say("has-no-valid", { name: issue?.path.join(".") ?? "" }),
     );
   }
   const { endpoint, region, path_style, access_key_id, secret_access_key, session_token } =
@@ -88,7 +86,7 @@ export function s3Environment(env: Record<string, string>): S3Connection | null 
   const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL } = env;
   const endpoint = AWS_ENDPOINT_URL_S3 || AWS_ENDPOINT_URL;
   if (!AWS_ACCESS_KEY_ID && !AWS_SECRET_ACCESS_KEY && !endpoint) return null;
-  return connectionOf("the environment (AWS_…)", {
+  return connectionOf(null, {
     endpoint,
     region: env.AWS_REGION || env.AWS_DEFAULT_REGION || undefined,
     accessKeyId: AWS_ACCESS_KEY_ID || undefined,
@@ -97,7 +95,7 @@ export function s3Environment(env: Record<string, string>): S3Connection | null 
   });
 }
 
-function connectionOf(variable: string, given: {
+function connectionOf(variable: string | null, given: {
   endpoint?: string | undefined;
   region?: string | undefined;
   pathStyle?: boolean | undefined;
@@ -107,16 +105,16 @@ function connectionOf(variable: string, given: {
 }): S3Connection {
   const { accessKeyId, secretAccessKey, sessionToken } = given;
   if ((accessKeyId === undefined) !== (secretAccessKey === undefined)) {
-    throw wrong(variable, "has one of the two keys only");
+    throw wrong(variable, say("one-key-only", {}));
   }
   const region = given.region ?? "us-east-1";
   const endpoint = given.endpoint ?? `https://s3.${region}.amazonaws.com`;
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw wrong(variable, "has an endpoint that is not an http(s) URL");
+    throw wrong(variable, say("endpoint-no-url", {}));
   }
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
-    throw wrong(variable, "has an endpoint with more than a host, a port and a path");
+    throw wrong(variable, say("endpoint-too-much", {}));
   }
   return {
     endpoint: url.href,
@@ -129,11 +127,12 @@ function connectionOf(variable: string, given: {
   };
 }
 
-function wrong(variable: string, what: string): Problem {
-  return new Problem("invalid-conf", {
-    detail: `${variable} ${what}. For s3 sources it must be JSON: {"type": "s3", ` +
-      '"region": "eu-central-1", "access_key_id": "…", "secret_access_key": "…"}, with ' +
-      '"endpoint": "https://host" for another service than AWS.',
+/** `variable`: null of what the command line of AWS calls its variables. */
+function wrong(variable: string | null, what: Message): Problem {
+  return new SaidProblem("invalid-conf", {
+    detail: variable === null
+      ? say("s3-environment-wrong", { what })
+      : say("s3-connection-wrong", { variable, what }),
   });
 }
 

@@ -1,6 +1,7 @@
+import { say } from "../../../vocabulary/messages.ts";
 import picomatch from "picomatch";
 import { basename } from "node:path";
-import { Problem } from "../../../vocabulary/problem.ts";
+import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
 import { checkPin, globMatcher, naturalOrder } from "../file.ts";
 import { contentEncodings } from "../http/download.ts";
 import { areParts, planFiles, type PlanFilesOptions, readParts } from "../local/plan_files.ts";
@@ -30,13 +31,11 @@ function s3Target({ connection: name }: S3Conf, { s3, s3Environment }: Remotes):
     ? s3[name]
     : undefined;
   if (connection !== undefined) return connection;
-  throw new Problem("invalid-conf", {
-    detail: (name === undefined
-      ? "The source names no connection, and the server's environment has none for S3 " +
-        "(AWS_ACCESS_KEY_ID, AWS_REGION, …): name one in source.connection. "
-      : `There is no connection "${name}" for s3 sources: set ETL_CONNECTION_${name.toUpperCase()} ` +
-        'to JSON, {"type": "s3", "region": "…", "access_key_id": "…", "secret_access_key": "…"}, and ' +
-        "restart the server. ") + (known.length > 0 ? `Known: ${known.join(", ")}.` : ""),
+  const also = known.length > 0 ? say("known-are", { list: known.join(", ") }) : "";
+  throw new SaidProblem("invalid-conf", {
+    detail: name === undefined
+      ? say("s3-unnamed", { also })
+      : say("s3-no-connection", { name, variable: `ETL_CONNECTION_${name.toUpperCase()}`, also }),
     errors: [{ field: "source.connection", message: "unknown", value: name ?? null }],
   });
 }
@@ -116,8 +115,8 @@ async function findObjects(url: string, bucket: Bucket): Promise<S3Object[]> {
     // what consoles make for a folder
     if (object.key.endsWith("/") || !matches(object.key)) continue;
     if (objects.push(object) > MAX_OBJECTS) {
-      throw new Problem("source-refused", {
-        detail: `"${url}" matches more than ${MAX_OBJECTS} objects: name fewer.`,
+      throw new SaidProblem("source-refused", {
+        detail: say("s3-many-objects", { url, n: MAX_OBJECTS }),
       });
     }
   }
@@ -132,9 +131,10 @@ async function nothingFound(url: string, bucket: Bucket, prefix: string): Promis
     if (there.push(key) > MAX_LISTED) break;
   }
   const list = there.slice(0, MAX_LISTED).join(", ") + (there.length > MAX_LISTED ? ", …" : "");
-  return new Problem("source-unreadable", {
-    detail: `No object matches "${url}". ` +
-      (list === "" ? `Nothing begins with ${bucket.label(folder)}.` : `There are: ${list}`),
+  return new SaidProblem("source-unreadable", {
+    detail: list === ""
+      ? say("no-object-begins", { url, prefix: bucket.label(folder) })
+      : say("no-object-of", { url, list }),
     errors: [{ field: "source.url", message: "matches no object", value: url }],
   });
 }
