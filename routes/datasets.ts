@@ -14,7 +14,7 @@ import { actorOf } from "./access/identity.ts";
 import { readJson, requireJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { whileWaiting } from "./shared/load.ts";
-import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { decodeCursor, pageOfItems } from "./shared/page_cursor.ts";
 import { jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
@@ -118,9 +118,7 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
         before: position,
         dataset: dataset === undefined ? undefined : datasetName(dataset),
       });
-      const page = items.slice(0, limit);
-      const next = items.length > limit ? encodeCursor([page.at(-1)!.event_no]) : null;
-      return c.json({ items: page, next }, 200);
+      return c.json(pageOfItems(items, { limit, position: (last) => [last.event_no] }), 200);
     },
   );
 

@@ -15,7 +15,7 @@ import { actorOf, clientOf } from "./access/identity.ts";
 import { readJson, requireJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { flagOf, whileWaiting } from "./shared/load.ts";
-import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { decodeCursor, pageOfItems } from "./shared/page_cursor.ts";
 import { json, jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const LOOK_MS = 200;
@@ -116,9 +116,8 @@ export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
         limit: limit + 1,
         before: cursor === undefined ? undefined : decodeCursor(cursor, ["uuid"])[0] as string,
       });
-      const page = items.slice(0, limit);
-      const next = items.length > limit ? encodeCursor([page.at(-1)!.maintenance_id]) : null;
-      return c.json({ items: page, next }, 200);
+      const position = (last: { maintenance_id: string }) => [last.maintenance_id];
+      return c.json(pageOfItems(items, { limit, position }), 200);
     },
   );
 

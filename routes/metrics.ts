@@ -12,7 +12,7 @@ import {
 import { metricsCsv } from "./metrics_csv.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { deadline } from "./shared/lookups.ts";
-import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { decodeCursor, pageOfItems } from "./shared/page_cursor.ts";
 import { jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
@@ -167,13 +167,13 @@ async function historyPage(
     status,
     before,
   });
-  const page = rows.slice(0, limit);
-  const last = page.at(-1);
+  const { items, next } = pageOfItems(rows, {
+    limit,
+    position: (last) => [last.position, last.metrics.run_id],
+  });
   return {
-    items: page.map((row) => row.metrics),
-    next: rows.length > limit && last !== undefined
-      ? encodeCursor([last.position, last.metrics.run_id])
-      : null,
+    items: items.map((row) => row.metrics),
+    next,
   };
 }
 

@@ -17,7 +17,7 @@ import { readRunRequest } from "./run_request.ts";
 import { DATA_TYPES } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { whileWaiting } from "./shared/load.ts";
-import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { decodeCursor, pageOfItems } from "./shared/page_cursor.ts";
 import { runDetailSchema, runSchema, submittedSchema } from "../vocabulary/run_schema.ts";
 import { jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
@@ -86,13 +86,11 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
         ...(run_label === undefined ? {} : { runLabel: run_label }),
         ...(requestedAt === undefined ? {} : { before: { requestedAt, runId: id! } }),
       });
-      const more = items.length > limit;
-      const page = items.slice(0, limit);
-      const last = page.at(-1);
-      return c.json({
-        items: page.map((run) => runFor(c, run)),
-        next: more && last !== undefined ? encodeCursor([last.requested_at, last.run_id]) : null,
-      }, 200);
+      const page = pageOfItems(items, {
+        limit,
+        position: (last) => [last.requested_at, last.run_id],
+      });
+      return c.json({ ...page, items: page.items.map((run) => runFor(c, run)) }, 200);
     },
   );
 
@@ -130,9 +128,8 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       await knownRun(deps, id);
       const after = cursor === undefined ? -1 : Number(decodeCursor(cursor, ["integer"])[0]);
       const items = await listChunks(deps.sql, id, { after, limit: limit + 1 });
-      const page = items.slice(0, limit);
-      const next = items.length > limit ? encodeCursor([page.at(-1)!.chunk_no as number]) : null;
-      return c.json({ items: page, next }, 200);
+      const position = (last: { chunk_no?: unknown }) => [last.chunk_no as number];
+      return c.json(pageOfItems(items, { limit, position }), 200);
     },
   );
 
@@ -261,9 +258,7 @@ export function logRoutes(app: OpenAPIHono, deps: AppDeps): void {
       await knownRun(deps, id);
       const after = cursor === undefined ? from : Number(decodeCursor(cursor, ["integer"])[0]);
       const lines = await runLogs(deps.sql, id, { after, limit: limit + 1 });
-      const items = lines.slice(0, limit);
-      const next = lines.length > limit ? encodeCursor([items.at(-1)!.line_no]) : null;
-      return c.json({ items, next }, 200);
+      return c.json(pageOfItems(lines, { limit, position: (last) => [last.line_no] }), 200);
     },
   );
 }

@@ -32,7 +32,7 @@ import {
   zoneText,
 } from "./schedule_body.ts";
 import type { AppDeps } from "./shared/deps.ts";
-import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { decodeCursor, pageOfItems } from "./shared/page_cursor.ts";
 import { submittedSchema } from "../vocabulary/run_schema.ts";
 import { json, jsonBody, jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
@@ -60,9 +60,8 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const { limit, cursor } = c.req.valid("query");
       const after = cursor === undefined ? "" : String(decodeCursor(cursor, ["text"])[0]);
       const rows = await listSchedules(deps.sql, { after, limit: limit + 1 });
-      const page = rows.slice(0, limit);
-      const next = rows.length > limit ? encodeCursor([page.at(-1)!.name]) : null;
-      return c.json({ items: page.map(shown), next }, 200);
+      const { items, next } = pageOfItems(rows, { limit, position: (last) => [last.name] });
+      return c.json({ items: items.map(shown), next }, 200);
     },
   );
   app.openapi(
@@ -290,16 +289,12 @@ function scheduleSlotRoutes(app: OpenAPIHono, deps: AppDeps): void {
         slotsAhead(deps.sql, name, limit),
         slotsPast(deps.sql, name, { before, limit: limit + 1 }),
       ]);
-      const page = past.slice(0, limit);
+      const { items, next } = pageOfItems(past, { limit, position: (last) => [last.slot] });
       const local = <T extends { slot: string }>(row: T) => ({
         ...row,
         local: localOf(row.slot, time_zone),
       });
-      return c.json({
-        ahead: ahead.map(local),
-        past: page.map(local),
-        next: past.length > limit ? encodeCursor([page.at(-1)!.slot]) : null,
-      }, 200);
+      return c.json({ ahead: ahead.map(local), past: items.map(local), next }, 200);
     },
   );
   app.openapi(

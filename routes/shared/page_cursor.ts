@@ -6,6 +6,15 @@ export function encodeCursor(parts: (string | number)[]): string {
   return btoa(JSON.stringify(parts)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
+/** A page of `limit` items of those that were read, one more if there are more, and the cursor of what follows. */
+export function pageOfItems<T>(
+  read: T[],
+  { limit, position }: { limit: number; position: (last: T) => (string | number)[] },
+): { items: T[]; next: string | null } {
+  const items = read.slice(0, limit);
+  return { items, next: read.length > limit ? encodeCursor(position(items.at(-1)!)) : null };
+}
+
 /**
  * What a part of a cursor must be: an `integer` of PostgreSQL (32 bits), a `bigint` that JSON
  * holds exactly, a `decimal` in text, text that PostgreSQL can store, a time of it, a uuid.

@@ -91,19 +91,33 @@ export async function requestText(api: Api, path: string, init: RequestInit = {}
   throw problemOf(response, text);
 }
 
-/** The same, with a body: JSON text, or a value that becomes it. */
-export function post<T>(
+/** Asks for JSON; null where there is nothing. Another problem that is answered is thrown. */
+export async function find<T>(api: Api, path: string): Promise<T | null> {
+  const response = await api.fetch(path);
+  const text = await response.text();
+  if (response.status === 404) return null;
+  if (!response.ok) throw problemOf(response, text);
+  return JSON.parse(text);
+}
+
+/** A request with a body: JSON text, or a value that becomes it. */
+export const sending = (
+  method: "POST" | "PUT" | "PATCH",
+  body: unknown,
+  headers: Record<string, string> = {},
+): RequestInit => ({
+  method,
+  headers: { "content-type": "application/json", ...headers },
+  body: typeof body === "string" ? body : JSON.stringify(body),
+});
+
+/** Posts a body, and asks for JSON. */
+export const post = <T>(
   api: Api,
   path: string,
   body: unknown,
-  headers: Record<string, string> = {},
-): Promise<T> {
-  return request(api, path, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...headers },
-    body: typeof body === "string" ? body : JSON.stringify(body),
-  });
-}
+  headers?: Record<string, string>,
+): Promise<T> => request(api, path, sending("POST", body, headers));
 
 /** The problem that an answer holds, or one that says that it holds none. */
 export function problemOf(response: Response, text: string): Problem {

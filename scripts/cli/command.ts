@@ -2,7 +2,7 @@ import { parseJson } from "../../pipeline/sources/json_text.ts";
 import { nearestName } from "../../vocabulary/nearest_name.ts";
 import type { Terminal } from "../terminal.ts";
 import { type Api, type ConnectOptions, problemOf } from "./api.ts";
-import { type ExitCode, UsageError } from "./exit_codes.ts";
+import { EXIT, type ExitCode, UsageError } from "./exit_codes.ts";
 import type { Signals } from "./signals.ts";
 import { type Column, table } from "./text.ts";
 
@@ -122,10 +122,22 @@ export function whatFile(file: string): string {
 }
 
 /** Writes a table, its titles in bold. */
-export function printTable({ out }: Call, columns: Column[], rows: string[][]): void {
-  const [title, ...lines] = table(columns, rows);
+export function printTable<T>(out: Terminal, items: T[], columns: Column<T>[]): void {
+  const [title, ...lines] = table(items, columns);
   out.line(out.paint("bold", title!));
   for (const line of lines) out.line(line);
+}
+
+/** Writes what a list holds: with --json as that, else a table, or `none` where it is empty. */
+export function printList<T>(
+  { out, flags }: Call,
+  items: T[],
+  { none, columns }: { none?: string; columns: Column<T>[] },
+): ExitCode {
+  if (flags.json) out.line(JSON.stringify(items));
+  else if (items.length === 0 && none !== undefined) out.line(none);
+  else printTable(out, items, columns);
+  return EXIT.succeeded;
 }
 
 /** A whole number that an option gives. Throws UsageError outside of its bounds. */

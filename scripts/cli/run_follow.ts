@@ -1,10 +1,10 @@
-import type { RunDetail } from "../../vocabulary/run_schema.ts";
+import type { RunDetail, Submitted } from "../../vocabulary/run_schema.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { isOver } from "../../vocabulary/words.ts";
 import { lines } from "../server_process.ts";
 import { type Api, post, problemOf, request } from "./api.ts";
 import type { Call } from "./command.ts";
-import { type ExitCode, exitCodeOf, UsageError } from "./exit_codes.ts";
+import { EXIT, type ExitCode, exitCodeOf, UsageError } from "./exit_codes.ts";
 import { RunScreen, runSummary, summaryLines } from "./run_screen.ts";
 
 /** A server that was lost may take so long to come back. */
@@ -162,4 +162,21 @@ export async function runIdOf(api: Api, id: string): Promise<string> {
   const { items } = await request<{ items: { run_id: string }[] }>(api, "/api/etl/runs?limit=1");
   if (items[0] === undefined) throw new UsageError("there are no runs yet; `etl run` makes one");
   return items[0].run_id;
+}
+
+/** Says what became of a request, and follows its run to the end in this process or with --wait. */
+export async function followed(call: Call, api: Api, submitted: Submitted): Promise<ExitCode> {
+  const { run_id, state, created, skipped } = submitted;
+  if (skipped) {
+    call.err.line(`No run was made: run ${run_id} of the same label is going on (overlap: skip).`);
+  } else if (!created) {
+    call.err.line(`Run ${run_id} was asked for with this key before.`);
+  }
+  if (!skipped && (api.inProcess || call.flags.wait)) return await watchToEnd(call, api, run_id);
+  if (call.flags.json) {
+    call.out.line(JSON.stringify({ run_id, status: state, created, skipped }));
+  } else if (!skipped) {
+    call.out.line(`Run ${run_id} is ${state}. See it with \`etl show ${run_id}\`.`);
+  }
+  return EXIT.succeeded;
 }

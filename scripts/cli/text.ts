@@ -1,22 +1,25 @@
 import stringWidth from "string-width";
 import type { FieldError, Problem } from "../../vocabulary/problem.ts";
 
-export interface Column {
-  title: string;
-  align?: "left" | "right";
-  /** Longer texts are cropped; default: not at all. */
-  maxWidth?: number;
-}
+/** A column of a table: its title, what it shows of an item, and how; texts longer than `maxWidth` are cropped. */
+export type Column<T> = [
+  title: string,
+  show: (item: T) => string,
+  how?: { align?: "right"; maxWidth?: number },
+];
+
+/** For columns of numbers. */
+export const RIGHT = { align: "right" } as const;
 
 /**
- * Rows under aligned titles, two spaces between columns; the last column is not
+ * Items under aligned titles, two spaces between columns; the last column is not
  * padded, and cropped to what `width` leaves, but never below 20.
  */
-export function table(columns: Column[], rows: string[][], width?: number): string[] {
-  const cells = rows.map((row) =>
-    columns.map(({ maxWidth = Infinity }, i) => cropped(printable(row[i] ?? ""), maxWidth))
+export function table<T>(items: T[], columns: Column<T>[], width?: number): string[] {
+  const cells = items.map((item) =>
+    columns.map(([, show, how]) => cropped(printable(show(item)), how?.maxWidth ?? Infinity))
   );
-  const titles = columns.map(({ title }) => title);
+  const titles = columns.map(([title]) => title);
   const widths = columns.map((_, i) =>
     Math.max(...[titles, ...cells].map((row) => stringWidth(row[i]!)))
   );
@@ -27,10 +30,14 @@ export function table(columns: Column[], rows: string[][], width?: number): stri
     row.map((whole, i) => {
       const text = i === widths.length - 1 ? cropped(whole, room) : whole;
       const space = " ".repeat(widths[i]! - stringWidth(text));
-      return columns[i]!.align === "right" ? space + text : text + space;
+      return columns[i]![2]?.align === "right" ? space + text : text + space;
     }).join("  ").trimEnd()
   );
 }
+
+/** A time of the API to the minute, as tables show it; empty without one. */
+export const minuteOf = (at: string | null | undefined): string =>
+  at?.slice(0, 16).replace("T", " ") ?? "";
 
 /** Text of at most `width` columns; what is left out is shown as "…". */
 export function cropped(text: string, width: number): string {

@@ -372,9 +372,9 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/slots-end",
-    file: "routes/schedules.ts",
-    find: "past.length > limit ? encodeCursor",
-    replace: "past.length >= limit ? encodeCursor",
+    file: "routes/shared/page_cursor.ts",
+    find: "read.length > limit ? encodeCursor",
+    replace: "read.length >= limit ? encodeCursor",
     breaks: "the last page of slots says that it is the last",
     tests: ["integration/schedules_api_test.ts: a schedule is made"],
   },

@@ -1,21 +1,22 @@
 import { whereToLook } from "../../scripts/cli/commands/load.ts";
 import assert from "node:assert/strict";
 import { exitCodeOf, exitCodeOfProblem } from "../../scripts/cli/exit_codes.ts";
-import { cropped, printable, problemText, table } from "../../scripts/cli/text.ts";
+import { cropped, printable, problemText, RIGHT, table } from "../../scripts/cli/text.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
 Deno.test("table() aligns columns, also with characters of double width", () => {
-  const lines = table(
-    [{ title: "name" }, { title: "n", align: "right" }, { title: "rest" }],
-    [["日本", "1", "x"], ["ab", "100", "y"]],
-  );
+  const lines = table([["日本", "1", "x"], ["ab", "100", "y"]], [
+    ["name", ([name]) => name!],
+    ["n", ([, n]) => n!, RIGHT],
+    ["rest", ([, , rest]) => rest!],
+  ]);
   assert.deepEqual(lines, ["name    n  rest", "日本    1  x", "ab    100  y"]);
 });
 
 Deno.test("table() crops the last column to the width, and others to their own", () => {
   const [, row = ""] = table(
-    [{ title: "a", maxWidth: 4 }, { title: "b" }],
-    [["123456", "x".repeat(100)]],
+    ["x".repeat(100)],
+    [["a", () => "123456", { maxWidth: 4 }], ["b", (text) => text]],
     30,
   );
   assert.equal(row, `123…  ${"x".repeat(23)}…`);

@@ -1,8 +1,7 @@
 import type { AlertAction, OpenIncident } from "../../../store/alerts.ts";
 import { post, request } from "../api.ts";
-import type { Command } from "../command.ts";
+import { type Command, printList } from "../command.ts";
 import { EXIT } from "../exit_codes.ts";
-import { table } from "../text.ts";
 
 const ACTIONS: Record<string, AlertAction> = {
   ack: "acknowledge",
@@ -25,8 +24,9 @@ silence: no messages for --minutes. close: it is over. test: send one message to
     minutes: { type: "string", value: "N", help: "how long a silence lasts; default 60" },
   },
   examples: ["etl alert", "etl alert ack run_failed:nightly", "etl alert test"],
-  async run({ args: [what, fingerprint], flags, text, out, connect }) {
-    const api = await connect();
+  async run(call) {
+    const { args: [what, fingerprint], text, out } = call;
+    const api = await call.connect();
     if (what === "test") {
       const { channels } = await post<{ channels: string[] }>(api, "/api/alerts/test", {});
       out.line(
@@ -47,32 +47,23 @@ silence: no messages for --minutes. close: it is over. test: send one message to
       return EXIT.succeeded;
     }
     const { items } = await request<{ items: OpenIncident[] }>(api, "/api/alerts/open");
-    if (flags.json) {
-      out.line(JSON.stringify(items));
-      return EXIT.succeeded;
-    }
-    const lines = table(
-      [
-        { title: "FINGERPRINT" },
-        { title: "SINCE" },
-        { title: "TIMES" },
-        { title: "STATE" },
+    return printList(call, items, {
+      columns: [
+        ["FINGERPRINT", ({ fingerprint }) => fingerprint],
+        ["SINCE", ({ opened_at }) => opened_at.slice(0, 19).replace("T", " ")],
+        ["TIMES", ({ occurrences }) => String(occurrences)],
+        ["STATE", stateOf],
       ],
-      items.map((each) => [
-        each.fingerprint,
-        each.opened_at.slice(0, 19).replace("T", " "),
-        String(each.occurrences),
-        each.silenced_until !== null && each.silenced_until > new Date().toISOString()
-          ? `silenced by ${each.silenced_by} until ${each.silenced_until.slice(0, 16)}`
-          : each.acknowledged_by === null
-          ? "open"
-          : `acknowledged by ${each.acknowledged_by}`,
-      ]),
-    );
-    for (const line of lines) out.line(line);
-    return EXIT.succeeded;
+    });
   },
 };
+
+function stateOf({ silenced_until, silenced_by, acknowledged_by }: OpenIncident): string {
+  if (silenced_until !== null && silenced_until > new Date().toISOString()) {
+    return `silenced by ${silenced_by} until ${silenced_until.slice(0, 16)}`;
+  }
+  return acknowledged_by === null ? "open" : `acknowledged by ${acknowledged_by}`;
+}
 
 export const redeliver: Command = {
   name: "redeliver",

@@ -5,11 +5,12 @@ import type {
   TypedView,
 } from "../../../store/datasets.ts";
 import { count } from "../../terminal.ts";
-import { request } from "../api.ts";
+import { request, sending } from "../api.ts";
 import {
   type Action,
   type Call,
   type Command,
+  printList,
   printTable,
   readJsonFile,
   remove,
@@ -17,7 +18,7 @@ import {
   whatFile,
 } from "../command.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
-import { printable } from "../text.ts";
+import { minuteOf, printable, RIGHT } from "../text.ts";
 
 export const dataset: Command = {
   name: "dataset",
@@ -99,26 +100,15 @@ const pathOf = (name: string) => `/api/datasets/${encodeURIComponent(name)}/colu
 
 async function list(call: Call): Promise<ExitCode> {
   const { items } = await request<{ items: DatasetView[] }>(await call.connect(), "/api/datasets");
-  if (call.flags.json) call.out.line(JSON.stringify(items));
-  else if (items.length === 0) call.out.line("There are no datasets yet. `etl run` makes one.");
-  else {
-    printTable(
-      call,
-      [
-        { title: "DATASET" },
-        { title: "TYPED VIEW" },
-        { title: "EVENTS", align: "right" },
-        { title: "LAST EVENT" },
-      ],
-      items.map((each) => [
-        each.dataset,
-        each.view ?? "",
-        count(each.events),
-        each.last_event?.created_at.slice(0, 16).replace("T", " ") ?? "",
-      ]),
-    );
-  }
-  return EXIT.succeeded;
+  return printList(call, items, {
+    none: "There are no datasets yet. `etl run` makes one.",
+    columns: [
+      ["DATASET", ({ dataset }) => dataset],
+      ["TYPED VIEW", ({ view }) => view ?? ""],
+      ["EVENTS", ({ events }) => count(events), RIGHT],
+      ["LAST EVENT", ({ last_event }) => minuteOf(last_event?.created_at)],
+    ],
+  });
 }
 
 async function show(call: Call, name: string): Promise<ExitCode> {
@@ -140,11 +130,11 @@ function printView(call: Call, { dataset, view, exists, columns, fixed }: TypedV
   );
   call.out.line(`It begins with ${fixed.join(", ")}.`);
   call.out.line("");
-  printTable(
-    call,
-    [{ title: "COLUMN" }, { title: "TYPE" }, { title: "PATH" }],
-    columns.map(({ name, type, path }) => [name, type, path]),
-  );
+  printTable(call.out, columns, [
+    ["COLUMN", ({ name }) => name],
+    ["TYPE", ({ type }) => type],
+    ["PATH", ({ path }) => path],
+  ]);
 }
 
 async function propose(call: Call, name: string): Promise<ExitCode> {
@@ -174,11 +164,11 @@ async function declare(call: Call, name: string, file?: string): Promise<ExitCod
     throw new UsageError(`${whatFile(file)} holds no columns: they are a JSON list`);
   }
   const { view } = call.text;
-  const made = await request<TypedView>(await call.connect(), pathOf(name), {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ columns, ...(view === undefined ? {} : { view }) }),
-  });
+  const made = await request<TypedView>(
+    await call.connect(),
+    pathOf(name),
+    sending("PUT", { columns, view }),
+  );
   if (call.flags.json) call.out.line(JSON.stringify(made));
   else printView(call, made);
   return EXIT.succeeded;
@@ -202,19 +192,11 @@ async function alter(call: Call, name: string): Promise<ExitCode> {
   }
   if (hides) {
     const fields = (text: string | undefined) =>
-      (text ?? "").split(",").map((path) => path.trim()).filter(Boolean);
+      text?.split(",").map((path) => path.trim()).filter(Boolean);
     const declared = await request<{ exclude: string[]; hash: string[] }>(
       await call.connect(),
       `/api/datasets/${encodeURIComponent(name)}/private`,
-      {
-        method: "PATCH",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({
-          ...(source === undefined ? {} : { source }),
-          ...(exclude === undefined ? {} : { exclude: fields(exclude) }),
-          ...(hash === undefined ? {} : { hash: fields(hash) }),
-        }),
-      },
+      sending("PATCH", { source, exclude: fields(exclude), hash: fields(hash) }),
     );
     if (call.flags.json) call.out.line(JSON.stringify(declared));
     else {
@@ -227,21 +209,15 @@ async function alter(call: Call, name: string): Promise<ExitCode> {
   const { columns } = await request<{ columns: { name: string; type: string; path: string }[] }>(
     await call.connect(),
     pathOf(name),
-    {
-      method: "PATCH",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    },
+    sending("PATCH", body),
   );
-  if (call.flags.json) call.out.line(JSON.stringify(columns));
-  else {
-    printTable(
-      call,
-      [{ title: "COLUMN" }, { title: "TYPE" }, { title: "FIELD" }],
-      columns.map(({ name, type, path }) => [name, type, path]),
-    );
-  }
-  return EXIT.succeeded;
+  return printList(call, columns, {
+    columns: [
+      ["COLUMN", ({ name }) => name],
+      ["TYPE", ({ type }) => type],
+      ["FIELD", ({ path }) => path],
+    ],
+  });
 }
 
 async function distribute(call: Call, name: string): Promise<ExitCode> {

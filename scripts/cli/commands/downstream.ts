@@ -3,9 +3,8 @@ import type { ConsumerView } from "../../../store/datasets.ts";
 import type { DeliveryState } from "../../../store/deliveries.ts";
 import type { ReportView } from "../../../store/reports.ts";
 import { post, request } from "../api.ts";
-import { type Command, wholeNumber } from "../command.ts";
+import { type Command, printList, wholeNumber } from "../command.ts";
 import { EXIT, UsageError } from "../exit_codes.ts";
-import { table } from "../text.ts";
 
 export const downstream: Command = {
   name: "downstream",
@@ -124,31 +123,20 @@ event (:since is -infinity).`,
       await call.connect(),
       "/api/consumers",
     );
-    if (flags.json) {
-      out.line(JSON.stringify(items));
-      return EXIT.succeeded;
-    }
-    const lines = table(
-      [
-        { title: "CONSUMER" },
-        { title: "LISTENS" },
-        { title: "WRITES" },
-        { title: "WAITS" },
-        { title: "FAILED" },
-        { title: "LAST" },
-        { title: "ERROR", maxWidth: 60 },
+    return printList(call, flags.json ? items : items.filter(({ active }) => active), {
+      columns: [
+        ["CONSUMER", ({ consumer }) => consumer],
+        ["LISTENS", ({ datasets }) => datasets.join(", ")],
+        ["WRITES", ({ emits }) => emits.join(", ")],
+        ["WAITS", ({ pending }) => String(pending)],
+        ["FAILED", ({ failed }) => String(failed)],
+        ["LAST", ({ last_done_at }) => last_done_at?.slice(0, 19).replace("T", " ") ?? ""],
+        [
+          "ERROR",
+          ({ failed, pending, last_error }) => failed + pending > 0 ? last_error ?? "" : "",
+          { maxWidth: 60 },
+        ],
       ],
-      items.filter(({ active }) => active).map((each) => [
-        each.consumer,
-        each.datasets.join(", "),
-        each.emits.join(", "),
-        String(each.pending),
-        String(each.failed),
-        each.last_done_at?.slice(0, 19).replace("T", " ") ?? "",
-        each.failed + each.pending > 0 ? each.last_error ?? "" : "",
-      ]),
-    );
-    for (const line of lines) out.line(line);
-    return EXIT.succeeded;
+    });
   },
 };

@@ -1,7 +1,6 @@
 import { REQUEST_BODY } from "../../../vocabulary/words.ts";
 import { basename, dirname } from "node:path";
 import type { Preview } from "../../../pipeline/preview.ts";
-import { parseVerbatim } from "../../../pipeline/numbers.ts";
 import type { QuarantineView } from "../../../store/quarantine.ts";
 import type { RunDetail } from "../../../vocabulary/run_schema.ts";
 import type { Submitted } from "../../../vocabulary/run_schema.ts";
@@ -9,13 +8,13 @@ import type { ColumnProposal } from "../../../store/datasets.ts";
 import { nearestName } from "../../../vocabulary/nearest_name.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { count } from "../../terminal.ts";
-import { type Api, post, problemOf, request } from "../api.ts";
+import { type Api, post, problemOf, request, sending } from "../api.ts";
 import type { Call, Command } from "../command.ts";
 import { confText, readConf } from "../conf_input.ts";
 import { EXIT, UsageError } from "../exit_codes.ts";
 import { findRun, watchToEnd } from "../run_follow.ts";
 import { printable } from "../text.ts";
-import { previewLines } from "./preview.ts";
+import { previewLines, previewText, readPreview } from "./preview.ts";
 import { placeOf } from "./runs.ts";
 
 type Conf = Record<string, unknown> & { source: Record<string, unknown> };
@@ -270,16 +269,8 @@ function tableNameOf(name: string): string {
 
 const tableOf = (conf: Conf) => `${conf.schema_name ?? "public"}.${conf.table_name}`;
 
-async function previewOf(api: Api, conf: Conf): Promise<Preview> {
-  const response = await api.fetch("/api/etl/preview", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: confText(conf),
-  });
-  const body = await response.text();
-  if (!response.ok) throw problemOf(response, body);
-  return parseVerbatim(body) as unknown as Preview;
-}
+const previewOf = async (api: Api, conf: Conf): Promise<Preview> =>
+  readPreview(await previewText(api, conf));
 
 /** What a member of the source would have to be, where the beginning of the data shows it: delimiter or encoding. */
 function meant(error: unknown, member: string): string | undefined {
@@ -417,11 +408,7 @@ async function typedView(api: Api, dataset: string): Promise<string | null> {
     if (known.view !== null) return known.view;
     const { columns } = await request<ColumnProposal>(api, `${path}/proposal`);
     if (columns.length === 0) return null;
-    const made = await request<{ view: string }>(api, path, {
-      method: "PUT",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ columns }),
-    });
+    const made = await request<{ view: string }>(api, path, sending("PUT", { columns }));
     return made.view;
   } catch (error) {
     // the load is done; a view is only a convenience, and may need rights that this role lacks

@@ -6,11 +6,11 @@ import type {
 } from "../../../store/maintenance.ts";
 import { delay } from "../../../store/retry.ts";
 import { count, duration, type Terminal } from "../../terminal.ts";
-import { type Api, post, request } from "../api.ts";
-import type { Command } from "../command.ts";
+import { post, request } from "../api.ts";
+import { type Call, type Command, printList, printTable } from "../command.ts";
 import { readConf } from "../conf_input.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
-import { table } from "../text.ts";
+import { minuteOf, RIGHT } from "../text.ts";
 
 const LOOK_MS = 250;
 const PATH = "/api/etl/maintenance";
@@ -51,7 +51,7 @@ come from variables (etl_maintenance__<name>), the servers' environment
   ],
   async run(call) {
     const { args, text, lists, flags, out, err, signals } = call;
-    if (args[0] === "list") return await list(await call.connect(), { out, json: flags.json! });
+    if (args[0] === "list") return await list(call);
     if (args[0] !== undefined) {
       throw new UsageError(`etl maintenance cannot '${args[0]}'; did you mean list?`);
     }
@@ -81,19 +81,16 @@ come from variables (etl_maintenance__<name>), the servers' environment
 };
 
 function showPreview({ tasks }: MaintenancePreview, out: Terminal): void {
-  const [title, ...rows] = table(
+  printTable(
+    out,
+    tasks.flatMap(({ task, cutoff, tables }) => tables.map((each) => ({ ...each, task, cutoff }))),
     [
-      { title: "TASK" },
-      { title: "TABLE" },
-      { title: "OLDER THAN" },
-      { title: "WOULD GO", align: "right" },
+      ["TASK", ({ task }) => task],
+      ["TABLE", ({ table }) => table],
+      ["OLDER THAN", ({ cutoff }) => cutoff!.slice(0, 10)],
+      ["WOULD GO", ({ would_delete }) => count(would_delete), RIGHT],
     ],
-    tasks.flatMap(({ task, cutoff, tables }) =>
-      tables.map((each) => [task, each.table, cutoff!.slice(0, 10), count(each.would_delete)])
-    ),
   );
-  out.line(out.paint("bold", title!));
-  for (const row of rows) out.line(row);
   for (const { task, warnings } of tasks) {
     for (const warning of warnings) {
       out.line(`${out.paint("yellow", "warning:")} ${task}: ${warning}`);
@@ -108,24 +105,13 @@ function progress({ tasks, deleted }: MaintenanceView): string {
 }
 
 function show(view: MaintenanceView, out: Terminal): void {
-  const [title, ...rows] = table(
-    [
-      { title: "TASK" },
-      { title: "STATE" },
-      { title: "OLDER THAN" },
-      { title: "DELETED", align: "right" },
-      { title: "TOOK", align: "right" },
-    ],
-    view.tasks.map((task) => [
-      task.task,
-      task.state,
-      task.cutoff?.slice(0, 10) ?? "",
-      task.task.startsWith("clean") ? count(task.deleted) : "",
-      tookOf(task),
-    ]),
-  );
-  out.line(out.paint("bold", title!));
-  for (const row of rows) out.line(row);
+  printTable(out, view.tasks, [
+    ["TASK", ({ task }) => task],
+    ["STATE", ({ state }) => state],
+    ["OLDER THAN", ({ cutoff }) => cutoff?.slice(0, 10) ?? ""],
+    ["DELETED", ({ task, deleted }) => task.startsWith("clean") ? count(deleted) : "", RIGHT],
+    ["TOOK", tookOf, RIGHT],
+  ]);
   for (const { task, warnings, error } of view.tasks) {
     for (const warning of warnings) {
       out.line(`${out.paint("yellow", "warning:")} ${task}: ${warning}`);
@@ -139,37 +125,19 @@ function tookOf({ started_at: from, ended_at: to }: MaintenanceTaskView): string
   return from === null || to === null ? "" : duration(Date.parse(to) - Date.parse(from));
 }
 
-async function list(api: Api, { out, json }: { out: Terminal; json: boolean }): Promise<ExitCode> {
-  const { items } = await request<{ items: MaintenanceView[] }>(api, PATH);
-  if (json) {
-    out.line(JSON.stringify(items));
-    return EXIT.succeeded;
-  }
-  if (items.length === 0) {
-    out.line("There was no maintenance yet. `etl maintenance` runs one.");
-    return EXIT.succeeded;
-  }
-  const [title, ...rows] = table(
-    [
-      { title: "MAINTENANCE" },
-      { title: "STATE" },
-      { title: "BY" },
-      { title: "REQUESTED" },
-      { title: "DELETED", align: "right" },
-      { title: "TOOK", align: "right" },
+async function list(call: Call): Promise<ExitCode> {
+  const { items } = await request<{ items: MaintenanceView[] }>(await call.connect(), PATH);
+  return printList(call, items, {
+    none: "There was no maintenance yet. `etl maintenance` runs one.",
+    columns: [
+      ["MAINTENANCE", (view) => view.maintenance_id],
+      ["STATE", (view) => view.state],
+      ["BY", (view) => view.trigger],
+      ["REQUESTED", (view) => minuteOf(view.requested_at)],
+      ["DELETED", (view) => count(view.deleted), RIGHT],
+      ["TOOK", (view) => view.duration_ms === null ? "" : duration(view.duration_ms), RIGHT],
     ],
-    items.map((view) => [
-      view.maintenance_id,
-      view.state,
-      view.trigger,
-      view.requested_at.slice(0, 16).replace("T", " "),
-      count(view.deleted),
-      view.duration_ms === null ? "" : duration(view.duration_ms),
-    ]),
-  );
-  out.line(out.paint("bold", title!));
-  for (const row of rows) out.line(row);
-  return EXIT.succeeded;
+  });
 }
 
 export const jobs: Command = {
@@ -194,23 +162,23 @@ maintenance. pg_cron runs them if it is available, otherwise the servers do.`,
     );
     if (scheduler.reason !== null) out.line(`  ${scheduler.reason}`);
     out.line();
-    const [title, ...rows] = table([
-      { title: "JOB" },
-      { title: "SCHEDULE" },
-      { title: "STATE" },
-      { title: "LAST RUN" },
-      { title: "RESULT", maxWidth: 60 },
-    ], items.map(cells));
-    out.line(out.paint("bold", title!));
-    for (const row of rows) out.line(row);
+    printTable(out, items, [
+      ["JOB", ({ name }) => name],
+      ["SCHEDULE", ({ schedule }) => schedule],
+      ["STATE", ({ state }) => state],
+      [
+        "LAST RUN",
+        ({ last_runs: [last] }) => last?.started_at?.slice(0, 19).replace("T", " ") ?? "",
+      ],
+      ["RESULT", ({ last_runs: [last] }) => resultOf(last), { maxWidth: 60 }],
+    ]);
     for (const warning of warnings) err.line(`${err.paint("yellow", "warning:")} ${warning}`);
     return EXIT.succeeded;
   },
 };
 
-function cells({ name, schedule, state, last_runs: [last] }: JobView): string[] {
-  if (last === undefined) return [name, schedule, state, "", ""];
-  const { started_at: at, status, message } = last;
-  const result = status === "failed" && message !== null ? `${status}: ${message}` : status;
-  return [name, schedule, state, at?.slice(0, 19).replace("T", " ") ?? "", result];
+function resultOf(last: JobView["last_runs"][number] | undefined): string {
+  if (last === undefined) return "";
+  const { status, message } = last;
+  return status === "failed" && message !== null ? `${status}: ${message}` : status;
 }

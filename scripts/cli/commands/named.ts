@@ -1,19 +1,19 @@
 import { parseConf } from "../../../pipeline/conf_errors.ts";
-import { type Api, problemOf, request } from "../api.ts";
+import { type Api, find, problemOf, request, sending } from "../api.ts";
 import {
   type Action,
   type Argument,
   type Call,
   type Command,
   type Option,
-  printTable,
+  printList,
   readJsonFile,
   remove,
   runAction,
 } from "../command.ts";
 import { applySetting, confText, readConf, settingValue } from "../conf_input.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
-import { type Column, printable } from "../text.ts";
+import { type Column, minuteOf, printable, RIGHT } from "../text.ts";
 
 /** A row of a named resource as the API shows it. */
 type NamedJson = Record<string, unknown> & { updated_at: string };
@@ -34,9 +34,7 @@ interface NamedKind {
   options?: Record<string, Option>;
   examples: string[];
   /** Columns of the list, after the name. */
-  columns: Column[];
-  /** The cells of these columns. */
-  cells(row: NamedJson): string[];
+  columns: Column<NamedJson>[];
   /** What `show` writes to the standard output. */
   shown(row: NamedJson): string;
   /** The body to put, out of what was given; `present` is called for what is there, if anything. */
@@ -82,21 +80,14 @@ const pathOf = ({ path }: NamedKind, name: string) => `${path}/${encodeURICompon
 
 async function list(call: Call, kind: NamedKind): Promise<ExitCode> {
   const { items } = await request<{ items: NamedJson[] }>(await call.connect(), kind.path);
-  if (call.flags.json) call.out.line(JSON.stringify(items));
-  else if (items.length === 0) {
-    call.out.line(`There are no ${kind.noun}s yet. \`etl ${kind.noun} set NAME …\` makes one.`);
-  } else {
-    printTable(
-      call,
-      [{ title: kind.noun.toUpperCase() }, ...kind.columns, { title: "CHANGED" }],
-      items.map((row) => [
-        String(row[kind.key]),
-        ...kind.cells(row),
-        row.updated_at.slice(0, 16).replace("T", " "),
-      ]),
-    );
-  }
-  return EXIT.succeeded;
+  return printList(call, items, {
+    none: `There are no ${kind.noun}s yet. \`etl ${kind.noun} set NAME …\` makes one.`,
+    columns: [
+      [kind.noun.toUpperCase(), (row) => String(row[kind.key])],
+      ...kind.columns,
+      ["CHANGED", ({ updated_at }) => minuteOf(updated_at)],
+    ],
+  });
 }
 
 async function show(call: Call, kind: NamedKind, name: string): Promise<ExitCode> {
@@ -118,14 +109,10 @@ async function set(
   let api: Api | undefined;
   const body = await kind.put(call, name, {
     value: given,
-    present: async () => await find(api ??= await call.connect(), pathOf(kind, name)),
+    present: async () => await find<NamedJson>(api ??= await call.connect(), pathOf(kind, name)),
   });
   api ??= await call.connect();
-  const response = await api.fetch(pathOf(kind, name), {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: confText(body),
-  });
+  const response = await api.fetch(pathOf(kind, name), sending("PUT", confText(body)));
   const text = await response.text();
   if (!response.ok) throw problemOf(response, text);
   if (call.flags.json) call.out.line(JSON.stringify(JSON.parse(text)));
@@ -134,14 +121,6 @@ async function set(
     call.out.line(`The ${kind.noun} ${name} is ${how}.`);
   }
   return EXIT.succeeded;
-}
-
-async function find(api: Api, path: string): Promise<NamedJson | null> {
-  const response = await api.fetch(path);
-  const text = await response.text();
-  if (response.status === 404) return null;
-  if (!response.ok) throw problemOf(response, text);
-  return JSON.parse(text);
 }
 
 async function removeNamed(call: Call, kind: NamedKind, name: string): Promise<ExitCode> {
@@ -190,8 +169,10 @@ schedules. A run's own conf overrides it.
     "etl configuration show nightly > nightly.json",
     "etl run --configuration nightly",
   ],
-  columns: [{ title: "CONF", maxWidth: 60 }, { title: "DESCRIPTION", maxWidth: 40 }],
-  cells: ({ conf, description }) => [JSON.stringify(conf), String(description ?? "")],
+  columns: [
+    ["CONF", ({ conf }) => JSON.stringify(conf), { maxWidth: 60 }],
+    ["DESCRIPTION", ({ description }) => String(description ?? ""), { maxWidth: 40 }],
+  ],
   shown: ({ conf }) => JSON.stringify(conf, null, 2),
   async put(call, name, { present }) {
     const { text, lists } = call;
@@ -250,8 +231,7 @@ configuration sets the parameter; etl_maintenance__<parameter> does the same for
     "etl variable import variables.json",
   ],
   actions: { import: { needs: "a file, or - for the standard input", run: importVariables } },
-  columns: [{ title: "VALUE", maxWidth: 60 }],
-  cells: ({ value }) => [JSON.stringify(value)],
+  columns: [["VALUE", ({ value }) => JSON.stringify(value), { maxWidth: 60 }]],
   shown: ({ value }) => JSON.stringify(value, null, 2),
   async put(call, name, { value }) {
     if (value === undefined) throw new UsageError("etl variable set needs a name and a value");
@@ -295,13 +275,9 @@ async function importVariables(call: Call, path?: string): Promise<ExitCode> {
       result.left_out.push(name);
       continue;
     }
-    const response = await api.fetch(`/api/variables/${encodeURIComponent(name)}`, {
-      method: "PUT",
-      headers: { "content-type": "application/json" },
-      body: confText({
-        value: typeof value === "string" ? importedValue(parameter, value) : value,
-      }),
-    });
+    const body = { value: typeof value === "string" ? importedValue(parameter, value) : value };
+    const path = `/api/variables/${encodeURIComponent(name)}`;
+    const response = await api.fetch(path, sending("PUT", confText(body)));
     const answer = await response.text();
     if (response.ok) result.imported.push(name);
     else result.refused[name] = problemOf(response, answer).message;
@@ -366,14 +342,10 @@ the default is ETL_POOL, otherwise default_pool.
     "etl pool list",
     "etl run --set pool=nightly",
   ],
-  columns: [{ title: "SLOTS", align: "right" }, { title: "PER" }, {
-    title: "DESCRIPTION",
-    maxWidth: 60,
-  }],
-  cells: ({ slots, per_server, description }) => [
-    String(slots),
-    per_server === true ? "server" : "installation",
-    String(description ?? ""),
+  columns: [
+    ["SLOTS", ({ slots }) => String(slots), RIGHT],
+    ["PER", ({ per_server }) => per_server === true ? "server" : "installation"],
+    ["DESCRIPTION", ({ description }) => String(description ?? ""), { maxWidth: 60 }],
   ],
   shown: ({ slots }) => String(slots),
   async put({ text }, _name, { value, present }) {

@@ -5,12 +5,12 @@ import type { Preview } from "../../../pipeline/preview.ts";
 import type { ColumnProposal } from "../../../pipeline/sources/propose_columns.ts";
 import type { ProfileResult } from "../../../pipeline/suite_tasks.ts";
 import { count, type Terminal } from "../../terminal.ts";
-import { post, problemOf } from "../api.ts";
+import { type Api, post, requestText, sending } from "../api.ts";
 import type { Command } from "../command.ts";
 import { confText, readConf } from "../conf_input.ts";
 import { EXIT, UsageError } from "../exit_codes.ts";
 import { sourcesHelp } from "../help.ts";
-import { type Column, cropped, printable, table } from "../text.ts";
+import { type Column, cropped, printable, RIGHT, table } from "../text.ts";
 
 export const preview: Command = {
   name: "preview",
@@ -40,20 +40,19 @@ no run and writes nothing.`,
     );
     if (!call.usesServer) parseConf(conf);
     const api = await call.connect();
-    const response = await api.fetch("/api/etl/preview", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: confText(conf),
-    });
-    const body = await response.text();
-    if (!response.ok) throw problemOf(response, body);
+    const body = await previewText(api, conf);
     if (flags.json) out.line(body.trim());
-    else {for (const line of previewLines(out, parseVerbatim(body) as unknown as Preview)) {
-        out.line(line);
-      }}
+    else for (const line of previewLines(out, readPreview(body))) out.line(line);
     return EXIT.succeeded;
   },
 };
+
+/** The preview of a conf as the API writes it. A problem that is answered is thrown. */
+export const previewText = (api: Api, conf: Record<string, unknown>): Promise<string> =>
+  requestText(api, "/api/etl/preview", sending("POST", confText(conf)));
+
+/** A preview with every digit of its numbers. */
+export const readPreview = (text: string): Preview => parseVerbatim(text) as unknown as Preview;
 
 /** A preview as aligned tables. */
 export function previewLines(out: Terminal, preview: Preview): string[] {
@@ -96,24 +95,19 @@ function eventTable(out: Terminal, { events, counts }: Preview): string[] {
   const canonical = new Canonicalizer();
   const hasVersion = events.some(({ version }) => version !== null);
   const hasTime = events.some(({ occurred_at }) => occurred_at !== null);
-  const columns: Column[] = [
-    { title: "event_id", maxWidth: ROOM.event_id },
-    { title: "event_type", maxWidth: ROOM.event_type },
-    ...(hasTime ? [{ title: "occurred_at" }] : []),
-    ...(hasVersion ? [{ title: "version", maxWidth: 24 }] : []),
-    { title: "source", maxWidth: 20 },
-    { title: "payload" },
+  const columns: Column<Preview["events"][number]>[] = [
+    ["event_id", (event) => event.event_id, { maxWidth: ROOM.event_id }],
+    ["event_type", (event) => event.event_type, { maxWidth: ROOM.event_type }],
+    ["occurred_at", (event) => event.occurred_at ?? ""],
+    ["version", (event) => event.version ?? "", { maxWidth: 24 }],
+    ["source", (event) => event.source, { maxWidth: 20 }],
+    ["payload", (event) => canonical.text(event.payload)],
   ];
   const [title = "", ...rows] = table(
-    columns,
-    events.map((event) => [
-      event.event_id,
-      event.event_type,
-      ...(hasTime ? [event.occurred_at ?? ""] : []),
-      ...(hasVersion ? [event.version ?? ""] : []),
-      event.source,
-      canonical.text(event.payload),
-    ]),
+    events,
+    columns.filter(([title]) =>
+      !(title === "occurred_at" && !hasTime || title === "version" && !hasVersion)
+    ),
     widthOf(out),
   );
   const more = counts.events - events.length;
@@ -144,18 +138,17 @@ function proposalLines(out: Terminal, columns: ColumnProposal[]): string[] {
 
 function rejectedTable(out: Terminal, { rejected, rules, counts }: Preview): string[] {
   const [title = "", ...rows] = table(
+    rejected,
     [
-      { title: "where", align: "right", maxWidth: 40 },
-      { title: "rule" },
-      { title: "why", maxWidth: 70 },
-      { title: "as it was read" },
+      [
+        "where",
+        ({ position, file, line }) => line === null ? `record ${position + 1}` : `${file}:${line}`,
+        { ...RIGHT, maxWidth: 40 },
+      ],
+      ["rule", ({ rule }) => rule],
+      ["why", ({ message }) => message, { maxWidth: 70 }],
+      ["as it was read", ({ raw }) => raw],
     ],
-    rejected.map(({ position, rule, message, raw, file, line }) => [
-      line === null ? `record ${position + 1}` : `${file}:${line}`,
-      rule,
-      message,
-      raw,
-    ]),
     widthOf(out),
   );
   return [

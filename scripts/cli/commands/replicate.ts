@@ -4,12 +4,12 @@ import type { ScheduleJson } from "../../../routes/schedule_body.ts";
 import type { RunDetail, RunView, Submitted } from "../../../vocabulary/run_schema.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { count, duration } from "../../terminal.ts";
-import { type Api, post, problemOf, request } from "../api.ts";
+import { type Api, find, post, request, requestText, sending } from "../api.ts";
 import { type Call, type Command, printTable } from "../command.ts";
 import { applySetting, confText } from "../conf_input.ts";
 import { EXIT, type ExitCode, exitCodeOfFailures, UsageError } from "../exit_codes.ts";
 import { followRun } from "../run_follow.ts";
-import { printable, problemText } from "../text.ts";
+import { type Column, minuteOf, printable, problemText, RIGHT } from "../text.ts";
 
 type Table = SourceTables["tables"][number];
 type Conf = Record<string, unknown> & { source: Record<string, unknown> };
@@ -370,11 +370,8 @@ async function planned(
 
 /** What the typed table of an earlier run has declared. */
 async function declaredTable(api: Api, into: string): Promise<Declared | null> {
-  const response = await api.fetch(`/api/datasets/${encodeURIComponent(into)}/columns`);
-  const text = await response.text();
-  if (response.status === 404) return null;
-  if (!response.ok) throw problemOf(response, text);
-  return JSON.parse(text).table ?? null;
+  const path = `/api/datasets/${encodeURIComponent(into)}/columns`;
+  return (await find<{ table?: Declared }>(api, path))?.table ?? null;
 }
 
 const path = (field: string) => field.replaceAll(".", "\\.");
@@ -536,29 +533,20 @@ const pageOf = (group: string) => `/etl?q=${encodeURIComponent(`${group}/`)}`;
 
 function show(call: Call, plan: Planned[], { group, params, cursor }: Asked): void {
   const write = String(params.write ?? "upsert");
-  printTable(
-    call,
-    [
-      { title: "TABLE" },
-      { title: "INTO" },
-      { title: "KEY", maxWidth: 40 },
-      { title: "COLUMNS", align: "right" },
-      { title: "ROWS", align: "right" },
-      { title: "WRITE" },
-      ...(cursor === null ? [] : [{ title: "READS" }]),
-      { title: "WHAT" },
-    ],
-    plan.map((each) => [
-      each.name,
-      each.into,
-      each.key?.join(", ") ?? "none",
-      each.what === "gone" ? "" : String(each.columns),
-      each.rows === null ? "" : `~${count(each.rows)}`,
-      each.conf === null ? "" : write,
-      ...(cursor === null ? [] : [each.conf === null ? "" : each.cursor ?? "all"]),
-      each.why === null ? each.what : `${each.what}: ${each.why}`,
-    ]),
-  );
+  const reads: Column<Planned> = [
+    "READS",
+    (each) => each.conf === null ? "" : each.cursor ?? "all",
+  ];
+  printTable(call.out, plan, [
+    ["TABLE", ({ name }) => name],
+    ["INTO", ({ into }) => into],
+    ["KEY", ({ key }) => key?.join(", ") ?? "none", { maxWidth: 40 }],
+    ["COLUMNS", ({ what, columns }) => what === "gone" ? "" : String(columns), RIGHT],
+    ["ROWS", ({ rows }) => rows === null ? "" : `~${count(rows)}`, RIGHT],
+    ["WRITE", ({ conf }) => conf === null ? "" : write],
+    ...(cursor === null ? [] : [reads]),
+    ["WHAT", ({ what, why }) => why === null ? what : `${what}: ${why}`],
+  ]);
   const told = { out: call.err };
   for (const { name, into, what } of plan) {
     if (what !== "gone") continue;
@@ -574,15 +562,8 @@ function show(call: Call, plan: Planned[], { group, params, cursor }: Asked): vo
 
 /** Makes or changes what a table needs here; what is the same already is left alone. */
 async function make(api: Api, each: Planned, asked: Asked): Promise<void> {
-  const put = async (path: string, body: Record<string, unknown>, method = "PUT") => {
-    const response = await api.fetch(path, {
-      method,
-      headers: { "content-type": "application/json" },
-      body: confText(body),
-    });
-    const text = await response.text();
-    if (!response.ok) throw problemOf(response, text);
-  };
+  const put = (path: string, body: Record<string, unknown>, method: "PUT" | "PATCH" = "PUT") =>
+    requestText(api, path, sending(method, confText(body)));
   const { into, name, conf, alter } = each;
   if (Object.keys(alter.add).length + Object.keys(alter.types).length > 0) {
     await put(`/api/datasets/${encodeURIComponent(into)}/columns`, { ...alter }, "PATCH");
@@ -594,10 +575,7 @@ async function make(api: Api, each: Planned, asked: Asked): Promise<void> {
     });
   }
   if (asked.cron === null) return;
-  const response = await api.fetch(`/api/schedules/${into}`);
-  const text = await response.text();
-  if (!response.ok && response.status !== 404) throw problemOf(response, text);
-  const present = response.ok ? JSON.parse(text) as ScheduleJson : null;
+  const present = await find<ScheduleJson>(api, `/api/schedules/${into}`);
   if (
     present?.cron === asked.cron && present.time_zone === asked.zone &&
     present.configuration === into
@@ -730,25 +708,14 @@ async function status(call: Call): Promise<ExitCode> {
         : `There is no group ${to}; \`etl replicate --status\` lists all.`,
     );
   } else {
-    printTable(
-      call,
-      [
-        { title: "TABLE" },
-        { title: "STATE" },
-        { title: "LAST RUN" },
-        { title: "ROWS", align: "right" },
-        { title: "NEXT" },
-        { title: "RUN" },
-      ],
-      rows.map(({ table, state, requested_at, rows, next_slot, run_id }) => [
-        table,
-        state ?? "not run yet",
-        requested_at?.slice(0, 16).replace("T", " ") ?? "",
-        rows === null ? "" : count(rows),
-        next_slot?.slice(0, 16).replace("T", " ") ?? "",
-        run_id ?? "",
-      ]),
-    );
+    printTable(call.out, rows, [
+      ["TABLE", ({ table }) => table],
+      ["STATE", ({ state }) => state ?? "not run yet"],
+      ["LAST RUN", ({ requested_at }) => minuteOf(requested_at)],
+      ["ROWS", ({ rows }) => rows === null ? "" : count(rows), RIGHT],
+      ["NEXT", ({ next_slot }) => minuteOf(next_slot)],
+      ["RUN", ({ run_id }) => run_id ?? ""],
+    ]);
     for (const each of new Set(rows.map(({ group }) => group))) {
       call.err.line(`All of ${each} on one page: ${pageOf(each)}`);
     }
@@ -757,9 +724,5 @@ async function status(call: Call): Promise<ExitCode> {
 }
 
 async function nextSlot(api: Api, name: string): Promise<string | null> {
-  const response = await api.fetch(`/api/schedules/${name}`);
-  const text = await response.text();
-  if (response.status === 404) return null;
-  if (!response.ok) throw problemOf(response, text);
-  return (JSON.parse(text) as ScheduleJson).next_slot;
+  return (await find<ScheduleJson>(api, `/api/schedules/${name}`))?.next_slot ?? null;
 }

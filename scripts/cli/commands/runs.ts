@@ -1,20 +1,19 @@
 import { parseConf } from "../../../pipeline/conf_errors.ts";
-import type { RunDetail, RunView } from "../../../vocabulary/run_schema.ts";
+import type { RunDetail, RunView, Submitted } from "../../../vocabulary/run_schema.ts";
 import type { RunLogLine } from "../../../store/run_views.ts";
 import type { QuarantineView } from "../../../store/quarantine.ts";
-import type { Submitted } from "../../../vocabulary/run_schema.ts";
 import { csvText } from "../../../routes/shared/csv.ts";
 import { ALONE, NO_HELP } from "../../../vocabulary/sharing.ts";
 import { isOver, RUN_STATES } from "../../../vocabulary/words.ts";
 import { count, duration, type Terminal } from "../../terminal.ts";
 import { type Api, post, request } from "../api.ts";
-import { type Call, type Command, printTable, wholeNumber } from "../command.ts";
+import { type Call, type Command, printList, printTable, wholeNumber } from "../command.ts";
 import { confText, readConf } from "../conf_input.ts";
 import { EXIT, UsageError } from "../exit_codes.ts";
 import { paramsHelp } from "../help.ts";
-import { findRun, followRun, runIdOf, watchToEnd } from "../run_follow.ts";
+import { findRun, followed, followRun, runIdOf, watchToEnd } from "../run_follow.ts";
 import { progressText, runSummary, summaryLines } from "../run_screen.ts";
-import { cropped, printable, table } from "../text.ts";
+import { cropped, minuteOf, printable, RIGHT, table } from "../text.ts";
 
 export const runs: Command = {
   name: "runs",
@@ -40,43 +39,24 @@ export const runs: Command = {
       api,
       `/api/etl/runs?${query}`,
     );
-    if (flags.json) {
-      out.line(JSON.stringify(items));
-      return EXIT.succeeded;
+    const code = printList(call, items, {
+      none: query.size > 1 ? "No run is like that." : "There are no runs yet. `etl run` makes one.",
+      columns: [
+        ["RUN", (run) => run.run_id],
+        ["LABEL", (run) => run.run_label, { maxWidth: 24 }],
+        ["STATE", (run) => run.dry_run ? `${run.state} (dry run)` : run.state],
+        ["REQUESTED", (run) => minuteOf(run.requested_at)],
+        ["TOOK", (run) => run.duration_ms === null ? "" : duration(run.duration_ms), RIGHT],
+        ["ROWS", (run) => run.total_rows === null ? "" : count(run.total_rows), RIGHT],
+        ["RATIO", (run) => run.ratio === null ? "" : `${Math.round(run.ratio * 1e4) / 1e4}`, RIGHT],
+      ],
+    });
+    if (next !== null && !flags.json) {
+      out.line(out.paint("dim", "There are more: --limit shows up to 500."));
     }
-    if (items.length === 0) {
-      out.line(
-        query.size > 1 ? "No run is like that." : "There are no runs yet. `etl run` makes one.",
-      );
-      return EXIT.succeeded;
-    }
-    const [title, ...rows] = table([
-      { title: "RUN" },
-      { title: "LABEL", maxWidth: 24 },
-      { title: "STATE" },
-      { title: "REQUESTED" },
-      { title: "TOOK", align: "right" },
-      { title: "ROWS", align: "right" },
-      { title: "RATIO", align: "right" },
-    ], items.map(runCells));
-    out.line(out.paint("bold", title!));
-    for (const row of rows) out.line(row);
-    if (next !== null) out.line(out.paint("dim", "There are more: --limit shows up to 500."));
-    return EXIT.succeeded;
+    return code;
   },
 };
-
-function runCells(run: RunView): string[] {
-  return [
-    run.run_id,
-    run.run_label,
-    run.dry_run ? `${run.state} (dry run)` : run.state,
-    run.requested_at.slice(0, 16).replace("T", " "),
-    run.duration_ms === null ? "" : duration(run.duration_ms),
-    run.total_rows === null ? "" : count(run.total_rows),
-    run.ratio === null ? "" : String(Math.round(run.ratio * 10_000) / 10_000),
-  ];
-}
 
 export const run: Command = {
   name: "run",
@@ -138,21 +118,7 @@ server returns the run's id at once, unless --wait is given.`,
       confText(conf),
       key === undefined ? {} : { "idempotency-key": key },
     );
-    const { run_id, state, created, skipped } = submitted;
-    if (skipped) {
-      call.err.line(
-        `No run was made: run ${run_id} of the same label is going on (overlap: skip).`,
-      );
-    } else if (!created) {
-      call.err.line(`Run ${run_id} was asked for with this key before.`);
-    }
-    if (!skipped && (api.inProcess || call.flags.wait)) return await watchToEnd(call, api, run_id);
-    if (call.flags.json) {
-      call.out.line(JSON.stringify({ run_id, status: state, created, skipped }));
-    } else if (!skipped) {
-      call.out.line(`Run ${run_id} is ${state}. See it with \`etl show ${run_id}\`.`);
-    }
-    return EXIT.succeeded;
+    return await followed(call, api, submitted);
   },
 };
 
@@ -235,10 +201,13 @@ function runLines(out: Terminal, run: RunDetail): string[] {
     "",
     `  ${out.paint("bold", "Parameters")}`,
     ...table(
-      [{ title: "name" }, { title: "value", maxWidth: 60 }, { title: "from" }],
       Object.entries(run.params)
-        .filter(([name, { origin }]) => origin !== "default" || name === "source")
-        .map(([name, { value, origin }]) => [name, JSON.stringify(value), origin]),
+        .filter(([name, { origin }]) => origin !== "default" || name === "source"),
+      [
+        ["name", ([name]) => name],
+        ["value", ([, { value }]) => JSON.stringify(value), { maxWidth: 60 }],
+        ["from", ([, { origin }]) => origin],
+      ],
     ).slice(1).map((line) => `    ${line}`),
     "    all others have their defaults",
     "",
@@ -250,24 +219,14 @@ function runLines(out: Terminal, run: RunDetail): string[] {
 }
 
 function stageLines(out: Terminal, run: RunDetail): string[] {
-  const [title, ...rows] = table(
-    [
-      { title: "Stage" },
-      { title: "state" },
-      { title: "in", align: "right" },
-      { title: "out", align: "right" },
-      { title: "busy", align: "right" },
-      { title: "attempts", align: "right" },
-    ],
-    run.stages.map(({ stage, state, records_in, records_out, busy_ms, attempts }) => [
-      stage,
-      state,
-      count(records_in),
-      count(records_out),
-      duration(busy_ms),
-      String(attempts),
-    ]),
-  );
+  const [title, ...rows] = table(run.stages, [
+    ["Stage", ({ stage }) => stage],
+    ["state", ({ state }) => state],
+    ["in", ({ records_in }) => count(records_in), RIGHT],
+    ["out", ({ records_out }) => count(records_out), RIGHT],
+    ["busy", ({ busy_ms }) => duration(busy_ms), RIGHT],
+    ["attempts", ({ attempts }) => String(attempts), RIGHT],
+  ]);
   return [`  ${out.paint("bold", title!)}`, ...rows.map((row) => `  ${row}`), ""];
 }
 
@@ -605,11 +564,10 @@ export function placeOf({ file, line, chunk_no, position }: QuarantineView): str
 
 function print(call: Call, { items, next, rules }: Page): void {
   const { out } = call;
-  printTable(
-    call,
-    [{ title: "RECORDS", align: "right" }, { title: "RULE" }],
-    rules.map(({ rule, count: records }) => [count(records), rule]),
-  );
+  printTable(out, rules, [
+    ["RECORDS", ({ count: records }) => count(records), RIGHT],
+    ["RULE", ({ rule }) => rule],
+  ]);
   if (items.length === 0) out.line("\nNo record was rejected by that rule.");
   for (const item of items) {
     const { rule, message, field, raw, state, tries, replayed_by } = item;

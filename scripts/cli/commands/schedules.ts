@@ -2,18 +2,19 @@ import { localTime } from "../../../pipeline/schedules/cron.ts";
 import type { ScheduleJson } from "../../../routes/schedule_body.ts";
 import type { Submitted } from "../../../vocabulary/run_schema.ts";
 import type { Terminal } from "../../terminal.ts";
-import { type Api, post, problemOf, request } from "../api.ts";
+import { type Api, find, post, request, sending } from "../api.ts";
 import {
   type Action,
   type Call,
   type Command,
+  printList,
   remove,
   runAction,
   wholeNumber,
 } from "../command.ts";
 import { applySetting, confText, readConf } from "../conf_input.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
-import { followRun, watchToEnd } from "../run_follow.ts";
+import { followed, followRun } from "../run_follow.ts";
 import { printable, table } from "../text.ts";
 
 export const schedule: Command = {
@@ -149,17 +150,8 @@ async function importOriginal({ connect, flags, out }: Call): Promise<ExitCode> 
       ["schedule", pathOf("etl_improved"), ORIGINAL_SCHEDULE],
     ] as const
   ) {
-    const there = await api.fetch(path);
-    const shown = await there.text();
-    if (there.ok) continue;
-    if (there.status !== 404) throw problemOf(there, shown);
-    const response = await api.fetch(path, {
-      method: "PUT",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    });
-    const text = await response.text();
-    if (!response.ok) throw problemOf(response, text);
+    if (await find(api, path) !== null) continue;
+    await request(api, path, sending("PUT", body));
     made.push(what);
   }
   if (flags.json) out.line(JSON.stringify({ made }));
@@ -176,8 +168,8 @@ async function importOriginal({ connect, flags, out }: Call): Promise<ExitCode> 
 
 const pathOf = (name: string) => `/api/schedules/${encodeURIComponent(name)}`;
 
-async function list({ connect, flags, out }: Call): Promise<ExitCode> {
-  const api = await connect();
+async function list(call: Call): Promise<ExitCode> {
+  const api = await call.connect();
   const items: ScheduleJson[] = [];
   let cursor = "";
   do {
@@ -188,11 +180,16 @@ async function list({ connect, flags, out }: Call): Promise<ExitCode> {
     items.push(...page.items);
     cursor = page.next === null ? "" : `&cursor=${page.next}`;
   } while (cursor !== "");
-  if (flags.json) out.line(JSON.stringify(items));
-  else if (items.length === 0) {
-    out.line("There are no schedules yet. `etl schedule set NAME --cron …` makes one.");
-  } else for (const line of scheduleTable(out, items)) out.line(line);
-  return EXIT.succeeded;
+  return printList(call, items, {
+    none: "There are no schedules yet. `etl schedule set NAME --cron …` makes one.",
+    columns: [
+      ["SCHEDULE", ({ name }) => name, { maxWidth: 30 }],
+      ["DUE", ({ cron_words }) => cron_words, { maxWidth: 44 }],
+      ["ZONE", ({ time_zone }) => time_zone],
+      ["NEXT", nextText],
+      ["LAST", ({ last_slot: last }) => last?.run_state ?? last?.state ?? ""],
+    ],
+  });
 }
 
 async function show(call: Call, name: string): Promise<ExitCode> {
@@ -272,19 +269,7 @@ async function resume(call: Call, name: string): Promise<ExitCode> {
 async function runNow(call: Call, name: string): Promise<ExitCode> {
   const api = await call.connect({ executes: true });
   const submitted = await post<Submitted>(api, `${pathOf(name)}/run`, {});
-  const { run_id, state, created, skipped } = submitted;
-  if (skipped) {
-    call.err.line(
-      `No run was made: run ${run_id} of the same label is going on (overlap: skip).`,
-    );
-  }
-  if (!skipped && (api.inProcess || call.flags.wait)) return await watchToEnd(call, api, run_id);
-  if (call.flags.json) {
-    call.out.line(JSON.stringify({ run_id, status: state, created, skipped }));
-  } else if (!skipped) {
-    call.out.line(`Run ${run_id} is ${state}. See it with \`etl show ${run_id}\`.`);
-  }
-  return EXIT.succeeded;
+  return await followed(call, api, submitted);
 }
 
 async function removeSchedule(call: Call, name: string): Promise<ExitCode> {
@@ -299,7 +284,7 @@ async function setSchedule(call: Call, name: string): Promise<ExitCode> {
   const { text, lists, flags, out } = call;
   const given = await readConf({ conf: text.conf, source: text.source, set: [] }, call.readFile);
   const api = await call.connect();
-  const present = await find(api, name);
+  const present = await find<ScheduleJson>(api, pathOf(name));
   if (present === null && text.cron === undefined) {
     throw new UsageError(`there is no schedule ${name}; to make it, say when: --cron "30 2 * * *"`);
   }
@@ -320,11 +305,8 @@ async function setSchedule(call: Call, name: string): Promise<ExitCode> {
     }),
   };
   const values = defined({ description, cron, time_zone, missed, grace_seconds, overlap });
-  const stored = await request<ScheduleJson>(api, `/api/schedules/${encodeURIComponent(name)}`, {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: `{"conf":${confText(conf)},${JSON.stringify(values).slice(1)}`,
-  });
+  const body = `{"conf":${confText(conf)},${JSON.stringify(values).slice(1)}`;
+  const stored = await request<ScheduleJson>(api, pathOf(name), sending("PUT", body));
   if (flags.json) out.line(JSON.stringify(stored));
   else {
     out.line(`Schedule ${name} is ${present === null ? "made" : "changed"}: ${stored.cron_words}.`);
@@ -334,14 +316,6 @@ async function setSchedule(call: Call, name: string): Promise<ExitCode> {
     if (stored.paused) out.line(`It is paused: \`etl schedule resume ${name}\` resumes it.`);
   }
   return EXIT.succeeded;
-}
-
-async function find(api: Api, name: string): Promise<ScheduleJson | null> {
-  const response = await api.fetch(`/api/schedules/${encodeURIComponent(name)}`);
-  const body = await response.text();
-  if (response.status === 404) return null;
-  if (!response.ok) throw problemOf(response, body);
-  return JSON.parse(body);
 }
 
 function defined<T extends Record<string, unknown>>(values: T): Partial<T> {
@@ -383,34 +357,12 @@ function localText(local: string): string {
   return `${local.slice(0, 16).replace("T", " ")} ${local.slice(19).replace("Z", "UTC")}`;
 }
 
-/** All schedules, a line each. */
-function scheduleTable(out: Terminal, schedules: ScheduleJson[]): string[] {
-  const [title, ...rows] = table(
-    [
-      { title: "SCHEDULE", maxWidth: 30 },
-      { title: "DUE", maxWidth: 44 },
-      { title: "ZONE" },
-      { title: "NEXT" },
-      { title: "LAST" },
-    ],
-    schedules.map((
-      each,
-    ) => [each.name, each.cron_words, each.time_zone, nextText(each), last(each)]),
-  );
-  return [out.paint("bold", title!), ...rows];
-}
-
 function nextText(schedule: ScheduleJson): string {
   if (!schedule.active) return "paused";
   if (schedule.problem !== null) return "cannot be computed";
   if (schedule.next_slot_local === null) return "not computed yet";
   const time = localText(schedule.next_slot_local);
   return schedule.paused ? `${time}, paused until then` : time;
-}
-
-function last({ last_slot: last }: ScheduleJson): string {
-  if (last === null) return "";
-  return last.run_state ?? last.state;
 }
 
 /** One schedule with its next slots and what became of the last ones. */
@@ -445,14 +397,11 @@ function scheduleLines(
 }
 
 function pastLines(past: SlotJson[]): string[] {
-  return table(
-    [{ title: "slot" }, { title: "state" }, { title: "run" }],
-    past.map((each) => [
-      localText(each.local),
-      each.run_state ?? each.state,
-      each.run_id ?? each.note ?? each.problem?.detail ?? "",
-    ]),
-  ).slice(1).map((line) => `    ${line}`);
+  return table(past, [
+    ["slot", ({ local }) => localText(local)],
+    ["state", ({ run_state, state }) => run_state ?? state],
+    ["run", ({ run_id, note, problem }) => run_id ?? note ?? problem?.detail ?? ""],
+  ]).slice(1).map((line) => `    ${line}`);
 }
 
 interface Backfill {
@@ -546,10 +495,11 @@ function lines({ out }: Call, done: Backfill, states: Map<string, string>): stri
     if (done.preview) return before === null ? "would be run" : `would be run (${before})`;
     return states.get(run_id ?? "") ?? "asked for";
   };
-  const [title, ...rows] = table(
-    [{ title: "SLOT" }, { title: "WHAT" }, { title: "RUN" }],
-    done.items.map((each) => [localText(each.local), what(each), each.run_id ?? ""]),
-  );
+  const [title, ...rows] = table(done.items, [
+    ["SLOT", ({ local }) => localText(local)],
+    ["WHAT", what],
+    ["RUN", ({ run_id }) => run_id ?? ""],
+  ]);
   const failed = [...states.values()].filter((state) => state !== "succeeded").length;
   return [
     out.paint("bold", title!),

@@ -1,7 +1,7 @@
 import { dirname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SHIPPED } from "../../../pipeline/sources/modules/source.ts";
-import { type Action, type Call, type Command, printTable, runAction } from "../command.ts";
+import { type Action, type Call, type Command, printList, runAction } from "../command.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
 import { preview } from "./preview.ts";
 
@@ -68,15 +68,9 @@ async function list(call: Call): Promise<ExitCode> {
     ...SHIPPED.map((name) => ({ name, origin: "the program" })),
     ...own.sort().map((name) => ({ name, origin: sourcesDir() })),
   ];
-  if (call.flags.json) call.out.line(JSON.stringify(all));
-  else {
-    printTable(
-      call,
-      [{ title: "MODULE" }, { title: "FROM" }],
-      all.map(({ name, origin }) => [name, origin]),
-    );
-  }
-  return EXIT.succeeded;
+  return printList(call, all, {
+    columns: [["MODULE", ({ name }) => name], ["FROM", ({ origin }) => origin]],
+  });
 }
 
 async function begin(call: Call, name: string): Promise<ExitCode> {

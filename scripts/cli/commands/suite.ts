@@ -3,12 +3,12 @@ import type { ValidationResult } from "../../../pipeline/expectations/expectatio
 import { jsonText } from "../../../pipeline/numbers.ts";
 import { parseJson } from "../../../pipeline/sources/json_text.ts";
 import type { Terminal } from "../../terminal.ts";
-import { post, request, requestText } from "../api.ts";
+import { post, request, requestText, sending } from "../api.ts";
 import {
   type Action,
   type Call,
   type Command,
-  printTable,
+  printList,
   readJsonFile,
   remove,
   runAction,
@@ -16,7 +16,7 @@ import {
 } from "../command.ts";
 import { confText, readConf } from "../conf_input.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
-import { table } from "../text.ts";
+import { RIGHT, table } from "../text.ts";
 
 interface Listed {
   name: string;
@@ -70,27 +70,15 @@ const ACTIONS: Record<string, Action> = {
 const pathOf = (name: string) => `/api/suites/${encodeURIComponent(name)}`;
 
 async function list(call: Call): Promise<ExitCode> {
-  const { out, flags } = call;
   const { items } = await request<{ items: Listed[] }>(await call.connect(), "/api/suites");
-  if (flags.json) out.line(JSON.stringify(items));
-  else {
-    printTable(
-      call,
-      [
-        { title: "SUITE" },
-        { title: "EXPECTATIONS", align: "right" },
-        { title: "FROM" },
-        { title: "CAN QUARANTINE" },
-      ],
-      items.map((each) => [
-        each.name,
-        String(each.expectations),
-        each.origin,
-        each.row_wise ? "yes" : "no, judges the batch",
-      ]),
-    );
-  }
-  return EXIT.succeeded;
+  return printList(call, items, {
+    columns: [
+      ["SUITE", ({ name }) => name],
+      ["EXPECTATIONS", ({ expectations }) => String(expectations), RIGHT],
+      ["FROM", ({ origin }) => origin],
+      ["CAN QUARANTINE", ({ row_wise }) => row_wise ? "yes" : "no, judges the batch"],
+    ],
+  });
 }
 
 async function get(call: Call, name: string): Promise<ExitCode> {
@@ -106,11 +94,8 @@ async function put(call: Call, file: string): Promise<ExitCode> {
     throw new UsageError(`the suite in ${file} has no name; give one with --name`);
   }
   const api = await call.connect();
-  const stored = await request<{ expectations: unknown[] }>(api, pathOf(name), {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: jsonText(draft),
-  });
+  const put = sending("PUT", jsonText(draft));
+  const stored = await request<{ expectations: unknown[] }>(api, pathOf(name), put);
   const { length } = stored.expectations;
   if (call.flags.json) call.out.line(JSON.stringify({ name, expectations: length }));
   else call.out.line(`Suite ${name} is stored, with ${length} expectations.`);
@@ -152,18 +137,13 @@ async function readSuiteFile(call: Call, file: string): Promise<Record<string, u
 function resultLines(out: Terminal, result: ValidationResult): string[] {
   const { evaluated_expectations: all, successful_expectations: good } = result.statistics;
   const [title, ...rows] = table(
+    result.results,
     [
-      { title: "" },
-      { title: "EXPECTATION", maxWidth: 60 },
-      { title: "COLUMN", maxWidth: 40 },
-      { title: "FOUND" },
+      ["", ({ success }) => success ? "✓" : "✗"],
+      ["EXPECTATION", ({ expectation_config }) => expectation_config.type, { maxWidth: 60 }],
+      ["COLUMN", ({ expectation_config }) => columnOf(expectation_config.kwargs), { maxWidth: 40 }],
+      ["FOUND", found],
     ],
-    result.results.map((each) => [
-      each.success ? "✓" : "✗",
-      each.expectation_config.type,
-      columnOf(each.expectation_config.kwargs),
-      found(each),
-    ]),
     out.isTerminal ? Deno.consoleSize().columns : 200,
   );
   return [

@@ -1,8 +1,9 @@
 import type { TokenView } from "../../../store/tokens.ts";
 import { ROLES } from "../../../vocabulary/words.ts";
 import { post, request } from "../api.ts";
-import { type Action, type Call, type Command, printTable, runAction } from "../command.ts";
+import { type Action, type Call, type Command, printList, runAction } from "../command.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
+import { minuteOf } from "../text.ts";
 
 const HOURS: Record<string, number> = { h: 1, d: 24, w: 168 };
 
@@ -74,34 +75,20 @@ async function create(call: Call, name: string): Promise<ExitCode> {
 }
 
 async function list(call: Call): Promise<ExitCode> {
-  const { out, flags } = call;
   const { items } = await request<{ items: TokenView[] }>(await call.connect(), "/api/tokens");
-  if (flags.json) {
-    out.line(JSON.stringify(items));
-    return EXIT.succeeded;
-  }
-  if (items.length === 0) {
-    out.line("There are no tokens: whoever works on this machine may do everything.");
-    return EXIT.succeeded;
-  }
-  const minute = (at: string | null) => at === null ? "" : at.slice(0, 16).replace("T", " ");
-  printTable(
-    call,
-    ["TOKEN", "ID", "ROLE", "CREATED", "BY", "EXPIRES", "LAST USED", "STATE"].map((title) => ({
-      title,
-    })),
-    items.map((each) => [
-      each.name,
-      each.token_id,
-      each.role,
-      minute(each.created_at),
-      each.created_by,
-      minute(each.expires_at),
-      minute(each.last_used_at),
-      stateOf(each),
-    ]),
-  );
-  return EXIT.succeeded;
+  return printList(call, items, {
+    none: "There are no tokens: whoever works on this machine may do everything.",
+    columns: [
+      ["TOKEN", ({ name }) => name],
+      ["ID", ({ token_id }) => token_id],
+      ["ROLE", ({ role }) => role],
+      ["CREATED", ({ created_at }) => minuteOf(created_at)],
+      ["BY", ({ created_by }) => created_by],
+      ["EXPIRES", ({ expires_at }) => minuteOf(expires_at)],
+      ["LAST USED", ({ last_used_at }) => minuteOf(last_used_at)],
+      ["STATE", stateOf],
+    ],
+  });
 }
 
 function stateOf({ revoked_at, expires_at }: TokenView): string {
