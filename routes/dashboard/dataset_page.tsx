@@ -13,6 +13,7 @@ import { Turns } from "../shared/load.ts";
 import { Briefly } from "../shared/lookups.ts";
 import type { DashboardDeps, Page } from "./page.tsx";
 import { readPreferences } from "./preferences.ts";
+import { Consumers } from "./reports_page.tsx";
 
 /** What a profile says is true for a while; what is written meanwhile changes little of it. */
 const PROFILE_KEPT_MS = 30_000;
@@ -105,35 +106,7 @@ function Dataset({ facts, profile, mayRead }: DatasetProps) {
       <Figures facts={facts} profile={known} />
       <div class="columns halves">
         <Days facts={facts} />
-        <section class="card" aria-labelledby="readers-title">
-          <div class="card-head">
-            <h2 id="readers-title">{t("dataset.readers")}</h2>
-          </div>
-          {readers.length === 0 ? <p class="empty">{t("dataset.no_readers")}</p> : (
-            <ul class="rows">
-              {readers.map((reader) => (
-                <li key={reader.consumer}>
-                  <p class="alert-kind">
-                    <span>
-                      <code>{reader.consumer}</code>
-                      {!reader.active && <span class="tag">{t("dataset.inactive")}</span>}
-                    </span>
-                    {reader.last_done_at !== null && (
-                      <span class="quiet">
-                        <Time at={reader.last_done_at} style="relative" />
-                      </span>
-                    )}
-                  </p>
-                  <p class={reader.failed > 0 ? "is-bad" : "quiet"}>
-                    {t("reports.deliveries", { pending: reader.pending, failed: reader.failed })}
-                  </p>
-                  {reader.last_error !== null && <p class="is-bad" lang="en">{reader.last_error}
-                  </p>}
-                </li>
-              ))}
-            </ul>
-          )}
-        </section>
+        <Consumers consumers={readers} of="dataset" />
       </div>
       {known === null
         ? <Notice kind="warning" title={t(`dataset.${profile as "slow" | "no_table"}`)} />

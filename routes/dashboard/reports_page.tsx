@@ -7,6 +7,7 @@ import {
   listConsumers,
   listDatasets,
 } from "../../store/datasets.ts";
+import type { DatasetReader } from "../../store/dataset_page.ts";
 import { latestReport, type ReportView } from "../../store/reports.ts";
 import { Island, type Page } from "./page.tsx";
 import type { ComponentChildren } from "preact";
@@ -100,33 +101,48 @@ function Datasets({ datasets }: Pick<ReportsProps, "datasets">) {
   );
 }
 
-function Consumers({ consumers }: Pick<ReportsProps, "consumers">) {
+/** Consumers, when each was last done, and what waits for it: all of them, or the readers of a dataset. */
+export function Consumers({ consumers, of = "reports" }: {
+  consumers: DatasetReader[];
+  of?: "reports" | "dataset";
+}) {
   const { t } = useLocale();
   return (
     <section class="card" aria-labelledby="consumers-title">
       <div class="card-head">
-        <h2 id="consumers-title">{t("reports.consumers")}</h2>
+        <h2 id="consumers-title">
+          {t(of === "dataset" ? "dataset.readers" : "reports.consumers")}
+        </h2>
       </div>
-      {consumers.length === 0 ? <p class="empty">{t("reports.no_consumers")}</p> : (
-        <ul class="rows">
-          {consumers.map((each) => (
-            <li key={each.consumer}>
-              <p class="alert-kind">
-                <code>{each.consumer}</code>
-                {each.last_done_at !== null && (
-                  <span class="quiet">
-                    <Time at={each.last_done_at} />
+      {consumers.length === 0
+        ? (
+          <p class="empty">
+            {t(of === "dataset" ? "dataset.no_readers" : "reports.no_consumers")}
+          </p>
+        )
+        : (
+          <ul class="rows">
+            {consumers.map((each) => (
+              <li key={each.consumer}>
+                <p class="alert-kind">
+                  <span>
+                    <code>{each.consumer}</code>
+                    {!each.active && <span class="tag">{t("dataset.inactive")}</span>}
                   </span>
-                )}
-              </p>
-              <p class={each.failed > 0 ? "is-bad" : "quiet"}>
-                {t("reports.deliveries", { pending: each.pending, failed: each.failed })}
-              </p>
-              {each.last_error !== null && <p class="is-bad" lang="en">{each.last_error}</p>}
-            </li>
-          ))}
-        </ul>
-      )}
+                  {each.last_done_at !== null && (
+                    <span class="quiet">
+                      <Time at={each.last_done_at} style="relative" />
+                    </span>
+                  )}
+                </p>
+                <p class={each.failed > 0 ? "is-bad" : "quiet"}>
+                  {t("reports.deliveries", { pending: each.pending, failed: each.failed })}
+                </p>
+                {each.last_error !== null && <p class="is-bad" lang="en">{each.last_error}</p>}
+              </li>
+            ))}
+          </ul>
+        )}
     </section>
   );
 }
