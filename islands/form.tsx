@@ -437,7 +437,10 @@ export function RunForm(
           <p class="field-help">{t("form.preview_help")}</p>
         </div>
         {preview !== null && <PreviewCard preview={preview} />}
-        {sent === null
+        {scheduling !== null
+          // it would have no slot
+          ? null
+          : sent === null
           ? <Equivalents conf={conf} origin={origin} />
           : <UploadEquivalent conf={conf} origin={origin} upload={sent} />}
       </div>

@@ -533,7 +533,7 @@ export function ScheduleEditor(
           <div class="field" role="group" aria-labelledby="schedule-runs">
             <span class="field-label" id="schedule-runs">{t("schedule.field_conf")}</span>
             {conf !== null && <ConfSummary conf={conf} />}
-            <div>
+            <div class="conf-actions">
               <button type="button" class="button" onClick={editInForm}>
                 <Icon name="edit" /> {t("schedule.edit_in_form")}
               </button>
@@ -603,7 +603,9 @@ function WrongFields({ errors }: { errors: FieldError[] }) {
 /** What a conf says, a line for each parameter and each member of the source. */
 function ConfSummary({ conf: { source, ...params } }: { conf: Conf }) {
   const { t } = useLocale();
-  const members = typeof source === "object" && source !== null ? Object.entries(source) : [];
+  const members = typeof source === "object" && source !== null
+    ? Object.entries(source).sort(([a], [b]) => Number(b === "type") - Number(a === "type"))
+    : [];
   const lines = [
     ...members.map(([name, value]) => [`source.${name}`, value] as const),
     ...Object.entries(params),

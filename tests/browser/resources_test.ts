@@ -191,6 +191,7 @@ Deno.test({
       await dialog.getByRole("button", { name: "Close" }).first().click();
       // a text stays one while it is typed, also once a table could show it
       await page.getByRole("button", { name: "Change exact" }).click();
+      await until(page, "document.querySelectorAll('#trial-dataset option').length === 2");
       await page.locator("#editor-suite").fill('{"expectations": []}');
       await page.locator("#editor-suite").press("End");
       assert.equal(await page.evaluate("document.activeElement.id"), "editor-suite");

@@ -164,6 +164,7 @@ Deno.test({
       const airports = await holdAnswer(page, /etl\/preview/);
       await page.getByRole("button", { name: "airports.csv" }).click();
       await airports.answered;
+      await page.locator("#field-source-path").fill("");
       await page.getByRole("button", { name: "Choose a file" }).click();
       await page.getByRole("searchbox", { name: "Find a file" }).fill("weather.csv");
       await page.getByRole("button", { name: /seattle-weather\.csv/ }).click();

@@ -427,8 +427,8 @@ export const PAGES: Mutant[] = [
   {
     id: "pages/variable-flag",
     file: "islands/resources.tsx",
-    find: 'else if (next === "flag") onInput(String(shown === "true"));',
-    replace: 'else if (next === "flag") onInput("null");',
+    find: "<select id={id} onChange={({ currentTarget }) => onInput(currentTarget.value)}>",
+    replace: '<select id={id} onChange={() => onInput("true")}>',
     breaks: "yes or no is chosen",
     tests: ["browser/resources_test.ts: configurations, variables"],
   },
@@ -535,5 +535,21 @@ export const PAGES: Mutant[] = [
     replace: "preview ? answer",
     breaks: "what was counted of other times is not run",
     tests: ["browser/schedules_test.ts: past slots are counted"],
+  },
+  {
+    id: "pages/message-begins",
+    file: "vocabulary/messages.ts",
+    find: "a.open - b.open || b.words - a.words",
+    replace: "b.words - a.words",
+    breaks: "a message that begins with another one's words is not taken for it",
+    tests: ["unit/messages_test.ts: why a source cannot be read"],
+  },
+  {
+    id: "pages/message-pieces",
+    file: "vocabulary/messages.ts",
+    find: 'pieces.includes(undefined) ? inSpanish(text) : pieces.join("; ")',
+    replace: "inSpanish(text)",
+    breaks: "each of several things that are said of one is Spanish",
+    tests: ["unit/messages_test.ts: why a source cannot be read"],
   },
 ];
