@@ -77,6 +77,8 @@ export class World {
       env: {
         ETL_DATA_DIR: this.dir,
         ETL_LOG_LEVEL: "warn",
+        // as a server has them that is told nothing; those of tests have one
+        ETL_WORKERS: String(navigator.hardwareConcurrency),
         // what is measured is the engine
         ETL_TRIGGERS_PER_MINUTE: "0",
         ...options.env,
