@@ -25,6 +25,8 @@ export interface Mapping {
   version(record: SourceRecord): string | null;
   /** Whether a record deletes its key; null where none does. */
   isDeletion: ((record: SourceRecord) => boolean) | null;
+  /** The fields of the key, as they were read. */
+  keyFields: ((record: SourceRecord) => Json | undefined)[];
 }
 
 /** Which records delete their key. */
@@ -42,21 +44,40 @@ export type MappingConf =
     deleted?: DeletedConf | null;
   };
 
-/** Compiles a conf's mapping. The functions throw RowError for a record that lacks what they need. */
+/** Mappings that are kept, the latest last. */
+const MAPPINGS = 16;
+const compiled = new Map<string, Mapping>();
+
+/**
+ * Compiles a conf's mapping. The functions throw RowError for a record that lacks what they need; those of equal confs
+ * are the same, as the engine's fast code is that of a function, and a chunk is too short to make it anew.
+ */
 export function compileMapping(conf: MappingConf): Mapping {
+  const { key, event_type, occurred_at, version, history, deleted } = conf;
+  const text = JSON.stringify([key, event_type, occurred_at, version, history, deleted]);
+  const mapping = compiled.get(text) ?? newMapping(conf);
+  compiled.delete(text);
+  compiled.set(text, mapping);
+  if (compiled.size > MAPPINGS) compiled.delete(compiled.keys().next().value!);
+  return mapping;
+}
+
+function newMapping(conf: MappingConf): Mapping {
   const { key, version, history = false } = conf;
+  const paths = key === undefined ? [] : [key].flat();
   return {
     eventId: key === undefined
       ? null
       : history
-      ? versionedKeyReader([key].flat(), version!)
-      : keyReader([key].flat()),
+      ? versionedKeyReader(paths, version!)
+      : keyReader(paths),
     eventType: eventTypeReader(conf.event_type ?? "record"),
     occurredAt: occurredAtReader(conf.occurred_at),
     version: versionReader(version, history ? 6 : 9),
     isDeletion: conf.deleted === undefined || conf.deleted === null
       ? null
       : deletionReader(conf.deleted),
+    keyFields: paths.map(fieldReader),
   };
 }
 
@@ -203,25 +224,33 @@ const NUMBER_KEY = /^-?(?:0|[1-9]\d*)(?:\.\d*[1-9])?$/;
 
 /** Counts the JSON types of each field of a key; `counts` goes on from an earlier batch. */
 export function countKeyTypes(
-  key: MappingConf["key"],
+  { keyFields }: Mapping,
   records: RecordBatch,
   counts?: KeyTypes[],
 ): KeyTypes[] {
-  const paths = key === undefined ? [] : [key].flat();
-  return paths.map((path, i) => {
-    const read = fieldReader(path);
-    const count = { ...(counts?.[i] ?? NO_KEY_TYPES) };
-    for (const record of records) {
-      if (record instanceof Unreadable) continue;
-      const value = read(record);
-      if (typeof value === "string") {
-        if (NUMBER_KEY.test(value)) count.numberTexts++;
-        else if (value === "true" || value === "false") count.booleanTexts++;
-      } else if (typeof value === "number" || typeof value === "bigint") count.numbers++;
-      else if (typeof value === "boolean") count.booleans++;
-    }
-    return count;
-  });
+  return keyFields.map((read, i) => countTypes(read, records, { ...counts?.[i] ?? NO_KEY_TYPES }));
+}
+
+function countTypes(
+  read: (record: SourceRecord) => Json | undefined,
+  records: RecordBatch,
+  count: KeyTypes,
+): KeyTypes {
+  for (const record of records) {
+    if (record instanceof Unreadable) continue;
+    const value = read(record);
+    if (typeof value === "string") {
+      if (mayBeNumber(value.charCodeAt(0)) && NUMBER_KEY.test(value)) count.numberTexts++;
+      else if (value === "true" || value === "false") count.booleanTexts++;
+    } else if (typeof value === "number" || typeof value === "bigint") count.numbers++;
+    else if (typeof value === "boolean") count.booleans++;
+  }
+  return count;
+}
+
+/** Whether a number can begin so: most texts need no pattern. */
+function mayBeNumber(unit: number): boolean {
+  return unit >= 48 && unit <= 57 || unit === 45;
 }
 
 const NO_KEY_TYPES: KeyTypes = { numbers: 0, numberTexts: 0, booleans: 0, booleanTexts: 0 };

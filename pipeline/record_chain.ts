@@ -1,6 +1,6 @@
 import { verbatim } from "../vocabulary/messages.ts";
 import type { Event, Rejected } from "./event.ts";
-import { compileMapping, countKeyTypes } from "./mapping.ts";
+import { compileMapping, countKeyTypes, type Mapping } from "./mapping.ts";
 import { parsePath } from "./field_path.ts";
 import type { Params } from "./params.ts";
 import { type Privacy, PrivateFields, withoutValues } from "./private_fields.ts";
@@ -95,6 +95,7 @@ export class RecordChain implements Disposable {
   ) => TransformedBatch | Promise<TransformedBatch>;
   readonly #checks: NonNullable<ReturnType<typeof payloadCheckOf>>[];
   readonly #validator: GeValidator;
+  readonly #mapping: Mapping;
   readonly #shaper: RowShaper | null;
   readonly #typed: boolean;
   readonly #private: PrivateFields | null;
@@ -108,9 +109,11 @@ export class RecordChain implements Disposable {
     const { params, sourceName, module, suite, chunkNo, table = null } = options;
     this.#typed = options.typed ?? table !== null;
     this.#options = options;
+    const mapping = mappingOfRun(params);
+    this.#mapping = compileMapping(mapping);
     if (module === null) {
       const transformer = new Transformer({
-        mapping: mappingOfRun(params),
+        mapping,
         sourceName,
         typed: this.#typed,
       });
@@ -270,7 +273,7 @@ export class RecordChain implements Disposable {
     counts.no_positions = addRepeated(counts.no_positions, records.noPositions);
     counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
     if (module === null) {
-      counts.key_types = countKeyTypes(mappingOf(source).key, records, counts.key_types);
+      counts.key_types = countKeyTypes(this.#mapping, records, counts.key_types);
     }
   }
 

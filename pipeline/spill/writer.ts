@@ -31,7 +31,7 @@ export class SpillWriter {
   readonly #encoder: RowEncoder;
   #hashes = new Uint32Array(1 << 12);
   #ends = new Float64Array(1 << 11);
-  #keyText = "";
+  readonly #lines: KeyLines;
   #pending = 0;
   #events = 0;
   #rowsBytes = 0;
@@ -48,6 +48,7 @@ export class SpillWriter {
     this.#rows = files.rows;
     this.#keys = files.keys;
     this.#encoder = new RowEncoder(options);
+    this.#lines = new KeyLines(options.chunkNo);
   }
 
   static async open(options: SpillWriterOptions): Promise<SpillWriter> {
@@ -74,8 +75,7 @@ export class SpillWriter {
       const { eventId, version, fingerprint } = event;
       // what deletes is no row, and its place among them is empty
       if (!event.deletes) this.#encoder.append(event);
-      const place = `${this.#options.chunkNo}\t${this.#events}`;
-      this.#keyText += keyLine(eventId, fingerprint, version, place);
+      this.#lines.append(eventId, fingerprint, version, this.#events);
       if (this.#events === this.#ends.length) this.#grow();
       this.#ends[this.#events] = this.#rowsBytes + this.#encoder.size;
       keyHash(eventId, this.#hashes, this.#events * 2);
@@ -97,11 +97,10 @@ export class SpillWriter {
   #flush(): void {
     try {
       this.#rowsBytes += writeBytes(this.#rows, this.#encoder.take());
-      this.#keysBytes += writeText(this.#keys, this.#keyText);
+      this.#keysBytes += writeBytes(this.#keys, this.#lines.take());
     } catch (error) {
       throw diskProblem(error, this.#options.dir);
     }
-    this.#keyText = "";
     this.#pending = 0;
   }
 
@@ -170,19 +169,9 @@ function unfinished(dir: string, chunkNo: number, kind: ChunkFileKind, tag: stri
   return `${chunkFile(dir, chunkNo, kind)}.${tag}.partial`;
 }
 
-/** A line of a table of keys, as COPY text; `place` is chunk and position. */
-function keyLine(
-  key: string,
-  fingerprint: string,
-  version: string | null,
-  place: string,
-): string {
-  return `${copyText(key)}\t\\\\x${fingerprint}\t${version ?? "\\N"}\t${place}\n`;
-}
-
 /** The line of a key that the input has without an event: its record was rejected. */
 export function presentLine(key: string): string {
-  return keyLine(key, "", null, "-1\t0");
+  return `${copyText(key)}\t\\\\x\t\\N\t-1\t0\n`;
 }
 
 /** Escapes a value for COPY's text format. */
@@ -196,14 +185,77 @@ export function copyText(text: string): string {
 }
 
 const encoder = new TextEncoder();
-let buffer = new Uint8Array(1 << 20);
 
-/** Writes text as UTF-8 and answers the number of bytes. */
-function writeText(file: Deno.FsFile, text: string): number {
-  // UTF-8 needs at most three bytes for a UTF-16 unit
-  if (text.length * 3 > buffer.length) buffer = new Uint8Array(text.length * 3);
-  const { written } = encoder.encodeInto(text, buffer);
-  return writeBytes(file, buffer.subarray(0, written));
+const TAB = 9;
+const NEWLINE = 10;
+const CR = 13;
+const BACKSLASH = 92;
+const LETTER_X = 120;
+
+/**
+ * Lines of a table of keys, as COPY text: key, fingerprint, version, chunk and position. As bytes from the start: the
+ * strings of a page of lines would be one more thing that the garbage collector moves about.
+ */
+class KeyLines {
+  readonly #chunk: string;
+  #bytes = new Uint8Array(1 << 16);
+  #at = 0;
+
+  constructor(chunkNo: number) {
+    this.#chunk = `\t${chunkNo}\t`;
+  }
+
+  append(key: string, fingerprint: string, version: string | null, position: number): void {
+    // UTF-8 needs at most three bytes for a UTF-16 unit, and an escaped one has two
+    this.#reserve(key.length * 3 + fingerprint.length + (version?.length ?? 0) + 64);
+    const bytes = this.#bytes;
+    let at = putPlain(bytes, this.#at, key);
+    if (at < 0) {
+      at = this.#at + encoder.encodeInto(copyText(key), bytes.subarray(this.#at)).written;
+    }
+    bytes[at++] = TAB;
+    bytes[at++] = BACKSLASH;
+    bytes[at++] = BACKSLASH;
+    bytes[at++] = LETTER_X;
+    at = putPlain(bytes, at, fingerprint);
+    bytes[at++] = TAB;
+    if (version === null) {
+      bytes[at++] = BACKSLASH;
+      bytes[at++] = 78;
+    } else at = putPlain(bytes, at, version);
+    // a tab on both sides
+    for (let i = 0; i < this.#chunk.length; i++) bytes[at++] = this.#chunk.charCodeAt(i);
+    at = putPlain(bytes, at, `${position}`);
+    bytes[at++] = NEWLINE;
+    this.#at = at;
+  }
+
+  /** The lines so far; valid until the next append. */
+  take(): Uint8Array {
+    const lines = this.#bytes.subarray(0, this.#at);
+    this.#at = 0;
+    return lines;
+  }
+
+  #reserve(length: number): void {
+    const needed = this.#at + length;
+    if (needed <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    grown.set(this.#bytes.subarray(0, this.#at));
+    this.#bytes = grown;
+  }
+}
+
+/** Writes ASCII that COPY takes as it is, and answers the place behind it; −1 where the text is something else. */
+function putPlain(bytes: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 127 || unit === TAB || unit === NEWLINE || unit === CR || unit === BACKSLASH) {
+      return -1;
+    }
+    bytes[at++] = unit;
+  }
+  return at;
 }
 
 function writeBytes(file: Deno.FsFile, bytes: Uint8Array): number {
