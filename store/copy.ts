@@ -144,7 +144,7 @@ interface Connection {
 /**
  * The text that `copy … to stdout` sends, in blocks of 256 KiB; the number of
  * rows is known when it has ended. The server is held back while the reader is
- * slower. A reader that stops early has to close the connection.
+ * slower. What a reader that stops early has not read is thrown away.
  *
  * pg-copy-streams has this too, but on Deno its second COPY on a connection
  * never gets any data.
@@ -158,6 +158,7 @@ class CopyOut implements AsyncIterable<Uint8Array> {
   readonly #waiting: Uint8Array[] = [];
   #paused = false;
   #ended = false;
+  #unread = false;
   #error: unknown;
   #wake = () => {};
 
@@ -166,19 +167,28 @@ class CopyOut implements AsyncIterable<Uint8Array> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      const block = this.#waiting.shift();
-      if (block !== undefined) {
-        yield block;
-      } else if (this.#ended) {
-        if (this.#error !== undefined) throw this.#error;
-        return;
-      } else {
-        if (this.#paused) this.#connection?.stream.resume();
-        this.#paused = false;
-        await new Promise<void>((resolve) => this.#wake = resolve);
+    try {
+      for (;;) {
+        const block = this.#waiting.shift();
+        if (block !== undefined) {
+          yield block;
+        } else if (this.#ended) {
+          if (this.#error !== undefined) throw this.#error;
+          return;
+        } else {
+          this.#goOn();
+          await new Promise<void>((resolve) => this.#wake = resolve);
+        }
       }
+    } finally {
+      this.#unread = true;
+      this.#goOn();
     }
+  }
+
+  #goOn(): void {
+    if (this.#paused) this.#connection?.stream.resume();
+    this.#paused = false;
   }
 
   // what follows is called by pg
@@ -189,6 +199,7 @@ class CopyOut implements AsyncIterable<Uint8Array> {
   }
 
   handleCopyData({ chunk }: { chunk: Uint8Array }): void {
+    if (this.#unread) return;
     // the chunk is part of a buffer that pg uses again
     for (let done = 0; done < chunk.length;) {
       const taken = Math.min(chunk.length - done, BLOCK_BYTES - this.#used);
@@ -225,8 +236,7 @@ class CopyOut implements AsyncIterable<Uint8Array> {
 
   #end(): void {
     if (this.#used > 0) this.#pass();
-    if (this.#paused) this.#connection?.stream.resume();
-    this.#paused = false;
+    this.#goOn();
     this.#ended = true;
     this.#wake();
   }

@@ -1,8 +1,8 @@
-import { copiedText, copyIn } from "./copy.ts";
+import { copiedText, copyIn, copyOut } from "./copy.ts";
 import type { Sql } from "./database.ts";
 import { endFirstLoad } from "./first_load.ts";
 import { isNewer, isSame, orNone, type Precedence, versionOf } from "./event_rows.ts";
-import { type Client, quoteTable } from "./pg.ts";
+import { type Client, quoteLiteral, quoteTable } from "./pg.ts";
 import { layoutOf, type RowLayout, type TypedTable } from "./row_layout.ts";
 
 /** Columns of an event's key, in the order in which they are sent. */
@@ -12,7 +12,7 @@ const KEY_TABLE =
   "event_id text, fingerprint bytea, version numeric, chunk_no integer, position integer";
 
 const LARGE_JOINS = `set local work_mem = '64MB'; set local hash_mem_multiplier = 4;
-      set local enable_hashagg = off; set local jit = off`;
+      set local enable_hashagg = off; set local jit = off; set local parallel_tuple_cost = 0.01`;
 const LOOKUPS = `set local enable_hashjoin = off; set local enable_mergejoin = off;
       set local enable_memoize = off; set local enable_hashagg = off; set local jit = off`;
 
@@ -374,7 +374,7 @@ export interface Decided {
   decision: "insert" | "update" | "held" | "foreign" | "delete" | "bury" | "stale";
   events: number;
   /** Sorted; null: the first `events` of the chunk. */
-  positions: number[] | null;
+  positions: ArrayLike<number> | null;
 }
 
 /** Compares keys with the destination. Events that need nothing are not in the answer, so a repeated load has none. */
@@ -385,26 +385,51 @@ export async function* compareKeys(
   /** How many chunks the keys are of. */
   chunks: number,
 ): AsyncGenerator<Decided> {
-  const { text, values } = comparison(keys, run);
-  if (chunks === 1) return yield* (await client.query<Decided>(text, values)).rows;
-  await client.query(`declare etl_decisions no scroll cursor for ${text}`, values);
-  yield* fetchAll<Decided>(client, "etl_decisions");
+  if (chunks === 1) {
+    const { text, values } = comparison(keys, run);
+    return yield* (await client.query<Decided>(text, values)).rows;
+  }
+  // not by a cursor, whose statement no two processes of PostgreSQL share
+  const { text } = comparison(keys, run, { literals: true });
+  for await (const line of copiedLines(client, `copy (${text}) to stdout`)) {
+    const [chunk, decision, events, positions] = line.split("\t") as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    yield {
+      chunk_no: Number(chunk),
+      decision: decision as Decided["decision"],
+      events: Number(events),
+      positions: positions === "\\N" ? null : integersIn(positions, Number(events)),
+    };
+  }
 }
 
-/** The statement of {@linkcode compareKeys}. */
-export function comparison(keys: KeySet, run: KeyedRun): { text: string; values: unknown[] } {
+/** The statement of {@linkcode compareKeys}; `literals`: with its values in it, for COPY, which takes no parameters. */
+export function comparison(
+  keys: KeySet,
+  run: KeyedRun,
+  { literals = false } = {},
+): { text: string; values: unknown[] } {
+  const parameters = [run.orderRunId, run.sourceName, ...(run.buries ? [datasetOf(run)] : [])];
+  const [orderRunId, source, dataset] = parameters.map((value, i) =>
+    literals ? quoteLiteral(value) : `$${i + 1}`
+  ) as [string, string, string?];
   const layout = layoutOf(run);
   const version = versionOf(layout, "m") && "m.version";
   const newer = isNewer({ ...run, layout }, {
     eventVersion: version,
     row: "t",
-    orderRunId: "$1",
+    orderRunId,
   });
   const held = `${run.late && !run.appends} and ${orNone(version)} = ${
     orNone(versionOf(layout, "t"))
   }`;
-  const { deletes, unlessBuried, buried } = run.buries ? burials(layout, run, version) : NO_BURIALS;
-  const parameters = [run.orderRunId, run.sourceName, ...(run.buries ? [datasetOf(run)] : [])];
+  const { deletes, unlessBuried, buried } = dataset === undefined
+    ? NO_BURIALS
+    : burials(layout, run, { version, orderRunId, source, dataset });
   return {
     text: `select chunk_no, decision, count(*)::integer as events,
       case when decision <> 'insert' or count(*) <= max(position) then array_agg(position order by position) end as positions
@@ -413,7 +438,7 @@ export function comparison(keys: KeySet, run: KeyedRun): { text: string; values:
         when t.${layout.key[0]} is null then ${
       unlessBuried(`'${run.superseded ? "held" : "insert"}'`)
     }
-        when ${layout.isForeign("t", "$2")} and $2::text is not null then 'foreign'
+        when ${layout.isForeign("t", source)} and ${source}::text is not null then 'foreign'
         when ${deletes} then case when ${newer} then 'delete' else 'stale' end
         when ${isSame(layout, { row: "t", entry: "m.fingerprint" })} then null
         when ${newer} then 'update'
@@ -435,12 +460,21 @@ const NO_BURIALS = {
   buried: "",
 };
 
-/** SQL that has deletions, and keys that were deleted, take part in the comparison; $2 is the source, $3 the dataset. */
-function burials(layout: RowLayout, run: KeyedRun, version: string | null): typeof NO_BURIALS {
+/** SQL that has deletions, and keys that were deleted, take part in the comparison. */
+function burials(
+  layout: RowLayout,
+  run: KeyedRun,
+  { version, orderRunId, source, dataset }: {
+    version: string | null;
+    orderRunId: string;
+    source: string;
+    dataset: string;
+  },
+): typeof NO_BURIALS {
   const deletes = "m.fingerprint = ''::bytea";
   const newer = isNewer(
     { ...run, appends: false, layout: tombstoneLayout(layout) },
-    { eventVersion: version, row: "b", orderRunId: "$1" },
+    { eventVersion: version, row: "b", orderRunId },
   );
   return {
     deletes,
@@ -449,7 +483,7 @@ function burials(layout: RowLayout, run: KeyedRun, version: string | null): type
       when b.event_id is not null and not (${newer}) then case when ${deletes} then 'stale' end
       when ${deletes} then 'bury' else ${insert} end`,
     buried:
-      `left join etl.tombstones as b on b.dataset = $3 and b.source = $2 and b.event_id = m.event_id`,
+      `left join etl.tombstones as b on b.dataset = ${dataset} and b.source = ${source} and b.event_id = m.event_id`,
   };
 }
 
@@ -494,4 +528,34 @@ async function* fetchAll<T extends object>(client: Client, cursor: string): Asyn
     if (rows.length === 0) return;
     yield* rows;
   }
+}
+
+/** What `copy … to stdout` sends, line by line. A reader that stops early has to close the connection. */
+async function* copiedLines(client: Client, statement: string): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest: string[] = [];
+  for await (const block of copyOut(client, statement)) {
+    const [first, ...others] = decoder.decode(block, { stream: true }).split("\n");
+    rest.push(first!);
+    for (const other of others) {
+      yield rest.join("");
+      rest = [other];
+    }
+  }
+}
+
+/** So many integers from 0 on, as PostgreSQL writes an array of them. */
+function integersIn(text: string, count: number): Int32Array {
+  const integers = new Int32Array(count);
+  let at = 0;
+  let value = 0;
+  for (let i = 1; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit >= 0 && digit <= 9) value = value * 10 + digit;
+    else {
+      integers[at++] = value;
+      value = 0;
+    }
+  }
+  return integers;
 }

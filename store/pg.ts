@@ -16,6 +16,8 @@ import { databasePlace, type DsnHost } from "./dsn.ts";
 export type Client = pg.Client;
 export type Queryable = Pick<pg.Client, "query">;
 export { quoteIdent, quoteTable } from "./quote.ts";
+/** Quotes a text for use in a statement that takes no parameters. */
+export const quoteLiteral = (text: string): string => pg.escapeLiteral(text);
 
 export interface ConnectOptions {
   applicationName?: string;

@@ -382,9 +382,11 @@ export async function compare(
   keys: KeySet,
 ): Promise<Compared> {
   const decisions = new Map(open.map((chunk) => [chunk.chunkNo, { ...chunk }]));
+  let foreign = false;
   for await (const row of compareKeys(client, keys, context, open.length)) {
-    if (row.decision === "foreign") {
-      return { decisions: open, foreign: await foreignRows(client, keys, context) };
+    if (foreign || row.decision === "foreign") {
+      foreign = true;
+      continue;
     }
     const chunk = decisions.get(row.chunk_no)!;
     if (row.decision === "held") chunk.heldBack = row.events;
@@ -393,6 +395,7 @@ export async function compare(
       chunk[kind] = await writeWinners(context, chunk, kind, row);
     }
   }
+  if (foreign) return { decisions: open, foreign: await foreignRows(client, keys, context) };
   for (const chunk of decisions.values()) {
     chunk.deletions = chunk.deletes + chunk.buries + chunk.stales;
     chunk.deleted = chunk.deletes;
@@ -413,7 +416,7 @@ async function writeWinners(
     : await readPositions(context, chunkNo, "losers");
   const winners = decided.positions === null
     ? complement(decided.events, lost.filter((position) => position < decided.events))
-    : without(decided.positions, lost);
+    : without(Int32Array.from(decided.positions), lost);
   await writePositions(context, chunkNo, kind, winners);
   return winners.length;
 }
@@ -431,10 +434,13 @@ export function complement(count: number, sorted: Int32Array): Int32Array<ArrayB
 }
 
 /** The sorted values that are not among the other sorted ones. */
-function without(values: number[], others: Int32Array): Int32Array<ArrayBuffer> {
+function without(
+  values: Int32Array<ArrayBuffer>,
+  others: Int32Array,
+): Int32Array<ArrayBuffer> {
   let skip = 0;
-  return Int32Array.from(values.filter((value) => {
+  return values.filter((value) => {
     while (skip < others.length && others[skip]! < value) skip++;
     return others[skip] !== value;
-  }));
+  });
 }
