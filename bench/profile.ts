@@ -13,7 +13,7 @@ import { type FinishedRows, finishRows, TYPED } from "./finished_rows.ts";
 /** The first records run code that V8 has not compiled yet. */
 const WARM_UP_RECORDS = 50_000;
 const SAMPLING_INTERVAL_US = 500;
-const FUNCTIONS_SHOWN = 45;
+const FUNCTIONS_SHOWN = 25;
 
 function stageLines({ records, stages }: FinishedRows): string[] {
   const perRecord = (ms: number) => (ms * 1000 / records).toFixed(2).padStart(8);

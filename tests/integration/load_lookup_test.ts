@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { allowLargeJoins, comparison, type KeyedRun, keysIn } from "../../store/event_keys.ts";
+import { connect } from "../../store/pg.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -69,4 +71,36 @@ Deno.test("load: rows of another source that single chunks find are refused toge
     /^7 records of this run have keys of rows that another source owns/,
   );
   assert.equal((await engine.payloads()).a, undefined);
+});
+
+Deno.test("load: a comparison with a large table is shared by processes of PostgreSQL", async (t) => {
+  await using engine = await largeTable(t);
+  await engine.sql`
+    create unlogged table public.keys as
+    select event_id, fingerprint, version, 0 as chunk_no, row_number() over ()::integer as position
+    from public.etl_improved_events`;
+  await engine.sql`analyze public.keys`;
+  const { text } = comparison(keysIn("public.keys"), {
+    orderRunId: crypto.randomUUID(),
+    late: false,
+    appends: false,
+    superseded: false,
+    buries: false,
+    sourceName: "test",
+    params: { schema_name: "public", table_name: "etl_improved_events" },
+    table: null,
+  } as KeyedRun, { literals: true });
+  const client = await connect(engine.db.dsn);
+  try {
+    await client.query("begin");
+    await allowLargeJoins(client);
+    // as if there were a hundred times as many
+    await client.query(
+      "set local parallel_setup_cost = 10; set local min_parallel_table_scan_size = 0",
+    );
+    const { rows } = await client.query(`explain ${text}`);
+    assert.match(rows.map((row) => row["QUERY PLAN"]).join("\n"), /Gather/);
+  } finally {
+    await client.end();
+  }
 });

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
+import type { Socket } from "node:net";
 import fc from "fast-check";
 import { toUtcText, utcTextToEpoch } from "../../pipeline/timestamps.ts";
 import { copyText } from "../../pipeline/spill/writer.ts";
-import { copiedText, copyIn } from "../../store/copy.ts";
+import { copiedText, copyIn, copyOut } from "../../store/copy.ts";
 import { connect } from "../../store/pg.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
 
@@ -52,7 +54,13 @@ Deno.test("load: any text arrives as it was, as key, type, name of a field and c
   const conf = {
     min_acceptance_ratio: 0,
     chunk_size: 700,
-    source: { type: "file", path: "texts.ndjson", key: "id", event_type: { field: "t" } },
+    source: {
+      type: "file",
+      name: 'it\'s a \\ "source" of $1',
+      path: "texts.ndjson",
+      key: "id",
+      event_type: { field: "t" },
+    },
   };
   const run = await engine.succeed(conf);
   const storable = records.filter(({ id }) => id.isWellFormed() && !id.includes("\u0000"));
@@ -71,6 +79,9 @@ Deno.test("load: any text arrives as it was, as key, type, name of a field and c
   // and each key, sent with the statement that looks it up, is found again
   const again = await engine.succeed({ ...conf, chunk_size: records.length });
   assert.equal(again.counts.unchanged, storable.length);
+  // or, with those of other chunks, joined with the table
+  const joined = await engine.succeed(conf);
+  assert.equal(joined.counts.unchanged, storable.length);
   // the quarantined text can be read back and holds the record
   const [raw] = await engine
     .sql`select raw, chunk_no, position from etl.quarantine order by chunk_no, position limit 1`;
@@ -116,6 +127,25 @@ Deno.test("copyIn() has sent a block when it asks for the next, so that one memo
       rows.map(({ x }) => x),
       lengths.map((length, n) => "abcdefg"[n % 7]!.repeat(length)),
     );
+  } finally {
+    await client.end();
+  }
+});
+
+Deno.test("copyOut(): what is not read to its end leaves the connection to the next statement", async (t) => {
+  await using db = await testDatabase(t, { setUp: false });
+  const client = await connect(db.dsn);
+  try {
+    const rows = copyOut(client, "copy (select generate_series(1, 1000000)) to stdout");
+    for await (const block of rows) {
+      assert.equal(new TextDecoder().decode(block.subarray(0, 4)), "1\n2\n");
+      // as more has come than may wait for a reader
+      const { connection } = client as unknown as { connection: { stream: Socket } };
+      await waitFor(() => connection.stream.isPaused());
+      break;
+    }
+    const { rows: [row] } = await client.query("select 'next' as x");
+    assert.equal(row.x, "next");
   } finally {
     await client.end();
   }

@@ -665,8 +665,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/key-types",
     file: "pipeline/mapping.ts",
-    find: "if (NUMBER_KEY.test(value)) count.numberTexts++;",
-    replace: "if (value === NUMBER_KEY.source) count.numberTexts++;",
+    find: "NUMBER_KEY.test(value)) count.numberTexts++;",
+    replace: "value === NUMBER_KEY.source) count.numberTexts++;",
     breaks: "a key of two JSON types is warned of",
     tests: ["integration/load_json_test.ts: what is stored is what was read"],
   },

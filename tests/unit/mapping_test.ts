@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { fieldReader, parsePath } from "../../pipeline/field_path.ts";
-import { compileMapping, RowError } from "../../pipeline/mapping.ts";
+import { compileMapping, type MappingConf, RowError } from "../../pipeline/mapping.ts";
 import { setDigits } from "../../pipeline/numbers.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 
@@ -30,6 +30,28 @@ Deno.test("fieldReader() does not read what a record inherits", () => {
   }
   assert.equal(fieldReader("__proto__")(JSON.parse('{"__proto__":"own"}')), "own");
   assert.equal(fieldReader("list.length")({ list: [1, 2] }), undefined);
+});
+
+Deno.test("mappings of equal confs are one, so that they are compiled once; of others they are not", () => {
+  const confs: MappingConf[] = [
+    {},
+    { key: "id" },
+    { key: ["id"] },
+    { key: "id", version: "at" },
+    { key: "id", version: "at", history: true },
+    { key: "id", occurred_at: "at" },
+    { key: "id", occurred_at: { field: "at", format: "epoch_s" } },
+    { key: "id", event_type: "sale" },
+    { key: "id", event_type: { field: "sale" } },
+    { key: "id", deleted: { field: "op", equals: "D" } },
+    { key: "id", deleted: { field: "op", equals: null } },
+  ];
+  const mappings = confs.map(compileMapping);
+  assert.equal(new Set(mappings).size, confs.length);
+  assert.deepEqual(confs.map((conf) => compileMapping({ ...conf })), mappings);
+  assert.equal(compileMapping({ ...confs[4]! }), mappings[4]);
+  for (let i = 0; i < 100; i++) compileMapping({ key: `other${i}` });
+  assert.notEqual(compileMapping(confs[4]!), mappings[4], "kept for ever");
 });
 
 Deno.test("eventId of one field is its text; numbers keep every digit", () => {
