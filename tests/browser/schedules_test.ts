@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
+import { waitFor } from "../helpers/wait_for.ts";
 import { assertAccessible, holdAnswer, hydrated, noBrowser, screenshot, Site } from "./site.ts";
 
 const asJson = (page: Page) => page.locator("#schedule-conf");
@@ -147,6 +148,24 @@ Deno.test({
       await dialog(page).locator(".slot-rows > li").nth(7).waitFor();
       await screenshot(page, "schedule_slots_1280_light");
       await assertAccessible(page, "slots of a schedule");
+      await dialog(page).getByRole("button", { name: "Close" }).click();
+      // older ones that are asked for twice come once
+      let answered = 0;
+      await page.route(/slots\?limit=/, async (route) => {
+        const url = new URL(route.request().url());
+        const isOlder = url.searchParams.has("cursor");
+        url.searchParams.delete("cursor");
+        const response = await route.fetch({ url: url.href });
+        const json = { ...await response.json(), next: isOlder ? null : "older" };
+        await route.fulfill({ response, json });
+        await (await route.request().response())?.finished();
+        answered++;
+      });
+      await page.getByRole("button", { name: "Slots of hourly" }).click();
+      await dialog(page).getByRole("button", { name: "Show older ones" }).dblclick();
+      await waitFor(() => answered === 3, { what: "both have come" });
+      await dialog(page).locator(".slot-rows > li").nth(10).waitFor();
+      assert.equal(await dialog(page).locator(".slot-rows > li").count(), 11);
       await dialog(page).getByRole("button", { name: "Close" }).click();
       await page.getByRole("button", { name: "Run hourly now" }).click();
       await page.waitForURL(/\/etl\/runs\/[0-9a-f-]{36}$/);

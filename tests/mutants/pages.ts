@@ -552,4 +552,12 @@ export const PAGES: Mutant[] = [
     breaks: "each of several things that are said of one is Spanish",
     tests: ["unit/messages_test.ts: why a source cannot be read"],
   },
+  {
+    id: "pages/slots-older-twice",
+    file: "islands/schedules.tsx",
+    find: "      if (!isLast()) return;\n      setSlots((before) =>",
+    replace: "      setSlots((before) =>",
+    breaks: "older slots that are asked for twice come once",
+    tests: ["browser/schedules_test.ts: past slots are counted"],
+  },
 ];
