@@ -1,4 +1,5 @@
 import { type Sql, textAsSql } from "./database.ts";
+import type { DatasetReader } from "./dataset_page.ts";
 import type { Queryable } from "./pg.ts";
 
 /** A dataset as the API shows it, with its last event and who reads it. */
@@ -75,19 +76,13 @@ export async function newestEvent(
 }
 
 /** A consumer as the API shows it. */
-export interface ConsumerView {
-  consumer: string;
+export interface ConsumerView extends DatasetReader {
   datasets: string[];
   emits: string[];
   mode: "each" | "batch";
   skip_unchanged: boolean;
   /** SHA-256 of its file; null where it is no SQL. */
   sha256: string | null;
-  active: boolean;
-  pending: number;
-  failed: number;
-  last_done_at: string | null;
-  last_error: string | null;
 }
 
 export async function listConsumers(sql: Sql): Promise<ConsumerView[]> {
