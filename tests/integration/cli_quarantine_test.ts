@@ -23,6 +23,9 @@ interface Quarantine {
   rules: { rule: string; count: number }[];
 }
 
+/** A database that is not there: what is wrong with a call is said before it is looked for. */
+const NOWHERE = { KPIS_PG_DSN: "postgres://nobody@127.0.0.1:1/none" };
+
 /** Directories of a user's own, and the database. */
 async function homeOf(dsn: string) {
   const dir = await Deno.makeTempDir({ prefix: "etl_cli_" });
@@ -97,7 +100,7 @@ Deno.test("etl in process: what a run rejected is shown with its rule, replayed 
 Deno.test("etl quarantine, replay and logs with a server: what it keeps, and --wait", async (t) => {
   await using db = await testDatabase(t);
   await using server = await startServer({ dsn: db.dsn });
-  const env = { ETL_SERVER: server.address, KPIS_PG_DSN: "postgres://nobody@127.0.0.1:1/none" };
+  const env = { ETL_SERVER: server.address, ...NOWHERE };
   const etl = (...args: string[]) => runCli(args, { env });
   const good = await etl("run", "--set", "batch_size=2", "--wait", "--json");
   assert.equal(good.code, 0, good.err);
@@ -119,7 +122,7 @@ Deno.test("etl quarantine, replay and logs with a server: what it keeps, and --w
 
 Deno.test("etl quarantine --all exports every record with file, line and field; etl logs --follow goes on to the run's end", async (t) => {
   await using db = await testDatabase(t);
-  await using server = await startServer({ dsn: db.dsn, env: { ETL_WORKERS: "2" } });
+  await using server = await startServer({ dsn: db.dsn });
   const etl = (...args: string[]) => runCli(args, { env: { ETL_SERVER: server.address } });
   const rejected = Array.from(
     { length: 2500 },
@@ -169,7 +172,7 @@ Deno.test("etl quarantine, replay and logs say what is wrong with how they are c
     [["logs", "latest", "--limit", "x"], /whole number from 1 to 1000000, not 'x'/],
   ];
   for (const [args, message] of cases) {
-    const { code, err } = await runCli(args, { env: {} });
+    const { code, err } = await runCli(args, { env: NOWHERE });
     assert.equal(code, 2);
     assert.match(err, message);
   }

@@ -56,7 +56,9 @@ Deno.test("etl token says what is wrong with how it is called", async () => {
     [["token", "create", "x", "--role", "viewer", "--expires", "soon"], /such as 90d; not 'soon'/],
   ];
   for (const [args, message] of cases) {
-    const { code, err } = await runCli(args, { env: {} });
+    const { code, err } = await runCli(args, {
+      env: { KPIS_PG_DSN: "postgres://nobody@127.0.0.1:1/none" },
+    });
     assert.equal(code, 2);
     assert.match(err, message);
   }
