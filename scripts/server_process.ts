@@ -159,6 +159,7 @@ export async function prepareServerEnvironment(
     "ETL_SPOOL_DIR",
     env.ETL_SPOOL_DIR || join(projectDir, ".data", "spool"),
   );
+  for (const name of ["ETL_DATA_DIR", "ETL_SPOOL_DIR"]) await refuseSpecial(name, env[name]!);
   env.ETL_HOST ||= "127.0.0.1";
   env.ETL_PORT ||= "8080";
   readConfig({ ...env, KPIS_PG_DSN: env.KPIS_PG_DSN || "postgres://embedded" }, 1);
@@ -176,4 +177,16 @@ async function madeDir(name: string, path: string): Promise<string> {
     });
   }
   return path;
+}
+
+/** Below /dev, /proc and /sys Deno opens files for a program with all permissions only, which a server does not have. */
+async function refuseSpecial(name: string, path: string): Promise<void> {
+  const real = await Deno.realPath(path).catch(() => path);
+  const root = /^\/(dev|proc|sys)(?=\/|$)/.exec(real)?.[0];
+  if (root === undefined) return;
+  throw new Problem("bad-request", {
+    detail:
+      `${name} is ${path}, below ${root}, where a server with limited permissions can open no files. ` +
+      "Name a directory elsewhere; a file system in memory (tmpfs) can be mounted there.",
+  });
 }

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { dirname } from "node:path";
 import { readableVariables, serverPermissions } from "../../scripts/server_permissions.ts";
+import { prepareServerEnvironment } from "../../scripts/server_process.ts";
 
 const env = {
   KPIS_PG_DSN: "postgres://etl:secret@db.internal/etl",
@@ -120,4 +122,26 @@ Deno.test("readableVariables() names the variables that the server may read", ()
     PATH: "/",
   };
   assert.deepEqual(readableVariables(all), ["ETL_PORT", "etl_improved__pool", "USER"]);
+});
+
+Deno.test("a directory below /dev is refused before the server starts, as it could open nothing there", async () => {
+  const dir = await Deno.makeTempDir({ dir: "/dev/shm", prefix: "etl-spool-" });
+  const link = `${await Deno.makeTempDir()}/link`;
+  await Deno.symlink(dir, link);
+  try {
+    for (const name of ["ETL_SPOOL_DIR", "ETL_DATA_DIR"]) {
+      for (const path of [dir, link]) {
+        await assert.rejects(
+          prepareServerEnvironment(
+            { ETL_SPOOL_DIR: dirname(link), ETL_DATA_DIR: dirname(link), [name]: path },
+            { projectDir: dirname(link) },
+          ),
+          { message: new RegExp(`^${name} is ${path}, below /dev, .+Name a directory elsewhere`) },
+        );
+      }
+    }
+  } finally {
+    await Deno.remove(dir);
+    await Deno.remove(dirname(link), { recursive: true });
+  }
 });
