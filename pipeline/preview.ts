@@ -210,8 +210,9 @@ function asTyped(
   const shaper = new RowShaper(shaped, {
     quarantinesUnknown: params.schema_policy === "quarantine",
     maxPayloadBytes: source.limits.maxRecordBytes,
+    conf,
   });
-  const { valid, rejected } = shaper.batch(events, types);
+  const { valid, rejected } = shaper.batch(events, { types, cells });
   locate(rejected, records, 0);
   const unknown = Object.entries(shaper.unknown).map(([field, { type }]) => `${field} (${type})`);
   return {

@@ -127,6 +127,7 @@ export class RecordChain implements Disposable {
     this.#shaper = table === null ? null : new RowShaper(table, {
       quarantinesUnknown: params.schema_policy === "quarantine",
       maxPayloadBytes: options.maxPayloadBytes,
+      conf: columnsOf(params.source),
     });
     const keyOf = params.write === "mirror" && module === null
       ? rejectedKey(params.source, options.privacy)
@@ -169,8 +170,9 @@ export class RecordChain implements Disposable {
         const judge = () => {
           const checked = validateBatch(batch.events, options);
           const types = this.#typesOf(records);
-          const { valid, rejected: misfits } = this.#shaper?.batch(checked.valid, types) ??
-            { valid: checked.valid, rejected: [] };
+          const { valid, rejected: misfits } =
+            this.#shaper?.batch(checked.valid, { types, cells: records.cells === true }) ??
+              { valid: checked.valid, rejected: [] };
           if (this.#shaper !== null) {
             for (const each of batch.rejected) {
               if (each.key !== undefined) each.key = this.#shaper.keyOfText(each.key);

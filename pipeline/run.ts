@@ -529,7 +529,8 @@ class RunExecution {
       const types = joinTypes(seen.map(({ types }) => types));
       // without a record and without declared columns there is nothing to make a table of
       if (Object.keys(types).length === 0 && Object.keys(conf.columns ?? {}).length === 0) return;
-      const reading = readingOf(conf);
+      let keys = tableKeyOf(params);
+      const reading = readingOf(conf, keys ?? []);
       const rest = {
         source: sourceName,
         version: version ?? null,
@@ -537,7 +538,6 @@ class RunExecution {
         ...(params.write === "history" ? { history: true } : {}),
         ...(reading === null ? {} : { reading }),
       };
-      let keys = tableKeyOf(params);
       const own = await ownTable(sql, params);
       if (own === null) {
         const columns = proposeTable(types, { conf, keep: keys ?? [] });

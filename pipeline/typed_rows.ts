@@ -177,15 +177,20 @@ export class RowShaper {
   /** In `order` of their names, so that a fingerprint stays as it is when a column is added. */
   readonly #order: number[];
   readonly unknown: UnknownFields = {};
+  /** Numbers of the key whose texts nobody has declared to be numbers. */
+  readonly #codes: (ShapedColumn & { type: string })[];
   /** Of the records in hand. */
   #types: Record<string, string> | undefined;
+  #cells = false;
 
   constructor(
     table: TypedTable,
-    { quarantinesUnknown, maxPayloadBytes }: {
+    { quarantinesUnknown, maxPayloadBytes, conf = {} }: {
       quarantinesUnknown: boolean;
       /** Bytes that the values of a row may have. */
       maxPayloadBytes: number;
+      /** What says how columns are read. */
+      conf?: ColumnsConf;
     },
   ) {
     const { columns } = table;
@@ -210,17 +215,27 @@ export class RowShaper {
       type: column.type,
       padded: table.casts?.[column.name]?.base === "bpchar",
     }));
+    this.#codes = (this.#key ?? []).flatMap(({ at, type }) => {
+      const column = this.#columns[at]!;
+      const isCode = /^(?:integer|numeric)/.test(type) && !table.own &&
+        !Object.hasOwn(conf.columns ?? {}, column.field);
+      return isCode ? [{ ...column, type }] : [];
+    });
     this.#known = new Set(columns.map(({ path }) => parsePath(path)[0]!));
     this.#quarantines = quarantinesUnknown;
     this.#maxBytes = maxPayloadBytes;
   }
 
-  /** Splits events into rows and what does not fit; `types` are those that their source has for its columns. */
+  /**
+   * Splits events into rows and what does not fit; `types` are those that their source has for its columns, `cells` says that
+   * its records are cells of text.
+   */
   batch(
     events: Event[],
-    types?: Record<string, string>,
+    { types, cells = false }: { types?: Record<string, string> | undefined; cells?: boolean } = {},
   ): { valid: Event[]; rejected: Rejected[] } {
     this.#types = types;
+    this.#cells = cells;
     const valid: Event[] = [];
     const rejected: Rejected[] = [];
     for (const event of events) {
@@ -248,7 +263,25 @@ export class RowShaper {
       const { field } = this.#columns[this.#key![0]!.at]!;
       throw new CellFault("key_type", field, say("key-misfit", { field }));
     }
+    this.#refuseCodes(event.payload);
     event.eventId = key;
+  }
+
+  /** "01" and 1, of a cell also 1.0 and 1, are one number and two keys, unless somebody has declared that keys are numbers. */
+  #refuseCodes(payload: SourceRecord): void {
+    for (const { field, type, read, digits, value } of this.#codes) {
+      const known = knownType(this.#types, field);
+      if (known !== undefined && known !== "text") continue;
+      const given = read(payload);
+      const exact = typeof given === "number" ? digits(payload) : undefined;
+      const isText = typeof given === "string" || this.#cells && typeof given === "number";
+      if (!isText) continue;
+      const text = typeof given === "number" ? numberText(given, exact) : given;
+      const key = normalNumber(value(given, exact) ?? text);
+      if (text !== key) {
+        throw new CellFault("key_type", field, say("key-code", { field, type, text, key }));
+      }
+    }
   }
 
   #shape(event: Event): void {
@@ -266,6 +299,7 @@ export class RowShaper {
     }
     if (this.#key !== null) {
       event.eventId = this.#keyOf(row, this.#key);
+      this.#refuseCodes(payload);
       const broken = longKey(event.eventId);
       if (broken !== null) {
         throw new CellFault(broken.rule, this.#columns[this.#key[0]!.at]!.field, broken.message);

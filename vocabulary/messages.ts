@@ -330,6 +330,10 @@ export const MESSAGES = {
     "key field {field} does not fit its column",
     "el campo clave {field} no encaja en su columna",
   ],
+  "key-code": [
+    "key field {field} is {text}, which its column of type {type} would hold as {key}. If both are one key, declare this type in source.columns; if they are codes, load them into a new table, with the column declared as text",
+    "el campo clave {field} es {text}, que su columna de tipo {type} guardaría como {key}. Si ambos son una misma clave, declare este tipo en source.columns; si son códigos, cárguelos en una tabla nueva, con la columna declarada como texto",
+  ],
   "key-too-long": ["the key has more than {n} bytes", "la clave tiene más de {n} bytes"],
   "type-missing": [
     "event_type field {field} is missing or no text",

@@ -2,6 +2,7 @@ import { type Message, say } from "../../vocabulary/messages.ts";
 import { z } from "zod";
 import { strptimeIso, strptimeParser } from "../strptime.ts";
 import { Canonicalizer } from "../canonical.ts";
+import { parsePath } from "../field_path.ts";
 import { digitsOf, numberText, put, setDigits } from "../numbers.ts";
 import { SaidProblem } from "../../vocabulary/problem.ts";
 import { toUtcText } from "../timestamps.ts";
@@ -75,16 +76,18 @@ export type DeclaringConf = ColumnsConf & {
 };
 
 /**
- * What a conf says of values that a typed table's columns do not say again: later confs may leave it out. Null where it says
- * nothing of the kind.
+ * What a conf says of values that a typed table's columns do not say again: later confs may leave it out. Of the `key`, paths of
+ * fields, also that it has a type: nobody may have said so of a column that has it. Null where it says nothing of the kind.
  */
-export function readingOf(conf: DeclaringConf): DeclaringConf | null {
+export function readingOf(conf: DeclaringConf, key: string[] = []): DeclaringConf | null {
+  const keys = new Set(key.map((path) => parsePath(path).join(".")));
   const { columns = {}, null_values, true_values, false_values, read_columns } = conf;
-  const saying = Object.entries(columns).filter(([, column]) =>
-    typeof column === "string"
+  const saying = Object.entries(columns).filter(([field, column]) =>
+    keys.has(field) ||
+    (typeof column === "string"
       ? column === "jsonb"
       : Object.keys(column).some((name) => name !== "type" && name !== "column") ||
-        "type" in column && column.type === "jsonb"
+        "type" in column && column.type === "jsonb")
   );
   const rest = Object.fromEntries(
     Object.entries({ null_values, true_values, false_values, read_columns })

@@ -436,6 +436,52 @@ Deno.test("a key of CSV with decimals is text, as 250.0 and 250.00 are two codes
   assert.deepEqual(counts(await read("more.csv", "numbers")), [0, 1, 0, 0, 0]);
 });
 
+Deno.test("a text that is a number is no other spelling of a key, unless it is declared: 01 never becomes 1", async (t) => {
+  await using engine = await startEngine(t, {
+    files: {
+      "first.csv": "id,v\n1,a\n2,b\n",
+      "more.csv": "id,v\n1.0,x\n01,x\n+2,x\n2e0,x\n2,c\n3,d\n",
+      "gone.csv": "id,v,op\n01,,D\n2,,D\n",
+    },
+  });
+  const read = (path: string, source: object = {}, more: object = {}) =>
+    load(engine, [], {
+      table_name: "codes",
+      min_acceptance_ratio: 0,
+      source: { type: "file", path, records: undefined, key: "id", ...source },
+      ...more,
+    });
+  const rows = async () =>
+    (await engine.sql`select id::int, v from codes order by id`).map((row) => Object.values(row));
+  await read("first.csv");
+  const run = await read("more.csv");
+  assert.deepEqual(counts(run), [1, 1, 0, 0, 4]);
+  assert.deepEqual(await rows(), [[1, "a"], [2, "c"], [3, "d"]]);
+  const rejected = await engine
+    .sql`select line, field, rule, message from etl.quarantine where run_id = ${run.run_id} order by line`;
+  assert.deepEqual(
+    rejected.map(({ line, field, rule }) => [Number(line), field, rule]),
+    [2, 3, 4, 5].map((line) => [line, "id", "key_type"]),
+  );
+  assert.match(
+    rejected[1]!.message,
+    /^key field id is 01, which its column of type integer would hold as 1\. If both .+ declared as text$/,
+  );
+  // nor is it deleted for one, nor for want of it
+  const deleted = { field: "op", equals: "D" };
+  const fed = await read("gone.csv", {}, { deleted, schema_policy: "evolve" });
+  assert.deepEqual([fed.counts.deleted, fed.counts.rejected], [1, 1]);
+  assert.deepEqual((await rows()).map(([id]) => id), [1, 3]);
+  const mirrored = await read("more.csv", {}, { write: "mirror", max_delete_ratio: 1 });
+  assert.deepEqual([mirrored.counts.deleted, mirrored.counts.rejected], [0, 4]);
+  // texts of JSON are no numbers either; a number of JSON is one however it is written
+  await Deno.writeTextFile(`${engine.dataDir}/more.ndjson`, '{"id":"01"}\n{"id":3.0,"v":"e"}\n');
+  const json = await read("more.ndjson");
+  assert.deepEqual(counts(json), [0, 1, 0, 0, 1]);
+  const declared = await read("more.csv", { columns: { id: "integer" } });
+  assert.equal(declared.counts.rejected, 0);
+});
+
 Deno.test("a later conf that says nothing of columns reads their values as the first one said", async (t) => {
   await using engine = await startEngine(t, {
     files: {
