@@ -27,10 +27,10 @@ export interface ServerProcess {
 }
 
 /**
- * Records live for a moment: a young generation of 8 MB a thread instead of 16 took 60 MB less for a million records, and
- * with 4 MB, another 30 MB less, a twentieth of the time more. An old one that may not grow beyond 1 GB is collected early.
+ * Records live for a moment: a young generation of 4 MB a thread. With 8 MB, a load of 10,000,000 records took 447 MB instead
+ * of 346, and a twentieth less time. An old one that may not grow beyond 1 GB is collected early.
  */
-const HEAP = "--v8-flags=--max-semi-space-size=8,--max-old-space-size=1024";
+const HEAP = "--v8-flags=--max-semi-space-size=4,--max-old-space-size=1024";
 
 const ANNOUNCEMENT = /listening on (https?:\/\/\S+?)["'\s]*$/;
 const LAST_WORDS = 20;
