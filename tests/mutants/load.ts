@@ -281,6 +281,14 @@ export const LOAD: Mutant[] = [
     tests: ["integration/load_text_test.ts: copyIn() has sent a block"],
   },
   {
+    id: "load/special-directory",
+    file: "scripts/server_process.ts",
+    find: "if (root === undefined) return;",
+    replace: "if (root !== null) return;",
+    breaks: "a directory in which the server could open no file is refused before it starts",
+    tests: ["unit/server_permissions_test.ts: a directory below /dev is refused"],
+  },
+  {
     id: "load/unread-rows",
     file: "store/copy.ts",
     find: "    } finally {\n      this.#unread = true;\n      this.#goOn();",
