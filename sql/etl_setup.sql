@@ -7879,7 +7879,7 @@ begin
       and i.inhparent in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass)
     where n.nspname = schema_name and has_schema_privilege(n.oid, 'usage') and c.relkind in ('r', 'p') and pg_get_userbyid(c.relowner) = etl.owner()
       and (i.inhparent is not null
-        or c.oid in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass)
+        or c.oid in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass, 'public.etl_improved_alerts'::regclass)
         -- a table of the user's own is granted by its owner, as far as it pleases
         or c.relname = table_name and not exists (select from etl.datasets as d
             where d.schema_name = n.nspname and d.table_name = c.relname and (d.declared -> 'own')::boolean)
@@ -8444,7 +8444,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('a18b01d502bb159db1bfc69e2ca7acc6efdb1c6a8edb1fba72df8ff21e5c9dfe')
+insert into etl.setups (checksum) values ('389c33cf92af159f83e443a622e94bb880e263e800845d9c4cb22e072467e842')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8452,4 +8452,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"a18b01d502bb159db1bfc69e2ca7acc6efdb1c6a8edb1fba72df8ff21e5c9dfe","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"389c33cf92af159f83e443a622e94bb880e263e800845d9c4cb22e072467e842","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

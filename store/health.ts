@@ -238,8 +238,11 @@ async function unencrypted(sql: Sql, dsn: string): Promise<string[]> {
 }
 
 const blockingText = (blocker: Blocker) =>
-  `${blockerText(blocker)} keeps a transaction open, which may hold up others: end it, or ` +
-  `select pg_terminate_backend(${blocker.pid})`;
+  `${blockerText(blocker)} ${
+    blocker.turn
+      ? "holds a lock by which the servers take turns, so that runs, schedules or alerts stand still"
+      : "keeps a transaction open, which may hold up others"
+  }: end it, or select pg_terminate_backend(${blocker.pid})`;
 
 interface Facts extends Record<string, unknown> {
   last_run: { run_id: string; state: string } | null;

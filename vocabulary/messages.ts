@@ -174,6 +174,10 @@ export const MESSAGES = {
     "{who} keeps a transaction open, which may hold up others: end it, or select pg_terminate_backend({pid})",
     "{who} mantiene abierta una transacción, que puede retener a otros: termínela, o select pg_terminate_backend({pid})",
   ],
+  "turn-held": [
+    "{who} holds a lock by which the servers take turns, so that runs, schedules or alerts stand still: end it, or select pg_terminate_backend({pid})",
+    "{who} retiene un bloqueo con el que los servidores se turnan, y por eso no avanzan ejecuciones, programaciones o alertas: termínela, o select pg_terminate_backend({pid})",
+  ],
   "fingerprints-unknown": [
     "fingerprints of {dataset}, which was taken over, are still being computed (block {block} of {blocks}): until then a run writes each row once",
     "aún no se conocen todas las huellas de {dataset}, que fue adoptada (bloque {block} de {blocks}): hasta entonces una ejecución escribe sus filas una vez",

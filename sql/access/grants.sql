@@ -24,7 +24,7 @@ begin
       and i.inhparent in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass)
     where n.nspname = schema_name and has_schema_privilege(n.oid, 'usage') and c.relkind in ('r', 'p') and pg_get_userbyid(c.relowner) = etl.owner()
       and (i.inhparent is not null
-        or c.oid in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass)
+        or c.oid in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass, 'public.etl_improved_alerts'::regclass)
         -- a table of the user's own is granted by its owner, as far as it pleases
         or c.relname = table_name and not exists (select from etl.datasets as d
             where d.schema_name = n.nspname and d.table_name = c.relname and (d.declared -> 'own')::boolean)

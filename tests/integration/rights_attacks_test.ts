@@ -2,6 +2,10 @@ import assert from "node:assert/strict";
 import { type RolesWorld, rolesWorld } from "../helpers/roles.ts";
 import { readManifest } from "../../store/backup/catalogue.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
+import { Database } from "../../store/database.ts";
+import { blockers } from "../../store/blockers.ts";
+import { databaseHealth } from "../../store/health.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 const DENIED = { code: "42501" };
 
@@ -292,6 +296,43 @@ Deno.test("readers and strangers run nothing of the program and see no conf, rec
   for (const [run, attempt, name] of [[id, 1, manifest.replace(/_1$/, "_2")], [id, 2, manifest]]) {
     const made = w.as.server.query("select etl.create_manifest($1, $2, $3)", [run, attempt, name]);
     await assert.rejects(made, { code: "22023" });
+  }
+});
+
+Deno.test("health names whoever holds a lock by which the servers take turns, which any role can take", async (t) => {
+  await using w = await rolesWorld(t);
+  const { pid } = (await w.as.reader.query("select pg_backend_pid() as pid")).rows[0];
+  const database = new Database(w.dsnOf("server"), { applicationName: "etl-test" });
+  const hold = (turn: string) =>
+    w.as.reader.query("select pg_advisory_lock(hashtextextended($1, 0))", [turn]);
+  const holders = async () => (await blockers(database.sql, 0)).map((each) => each.pid);
+  try {
+    await hold("somebody else's");
+    assert.deepEqual(await holders(), [], "locks that are not the program's are nobody's business");
+    for (
+      const turn of ["etl tick_schedules", "etl sweep_conditions", "etl purge", "etl ends waits"]
+    ) {
+      await hold(turn);
+      assert.deepEqual(await holders(), [pid], turn);
+      await w.as.reader.query("select pg_advisory_unlock_all()");
+    }
+    await hold("etl admission");
+    const admission = w.as.server.query(
+      "select pg_advisory_xact_lock(hashtextextended('etl admission', 0))",
+    );
+    await waitFor(async () => (await holders()).includes(pid));
+    await hold("etl purge");
+    const { warnings } = await databaseHealth(database.sql, { dsn: w.dsnOf("server") });
+    assert.match(
+      warnings.join("\n"),
+      new RegExp(
+        `pid ${pid} \\(.*${w.names.reader}.*by which the servers take turns.*pg_terminate_backend\\(${pid}\\)`,
+      ),
+    );
+    await w.as.reader.query("select pg_advisory_unlock_all()");
+    await admission;
+  } finally {
+    await database.close({ timeoutSeconds: 1 });
   }
 });
 

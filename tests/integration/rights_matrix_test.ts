@@ -122,6 +122,29 @@ Deno.test("each role may do to each table, view, sequence and function what docs
   });
 });
 
+Deno.test("a server's role may vacuum each table that maintenance vacuums, where PostgreSQL can grant that", async (t) => {
+  await using w = await rolesWorld(t);
+  await w.as.creator.query("select etl.ensure_destination('sales', 'orders', 'orders_audit')");
+  await w.admin.query("update etl.datasets set maintained = true");
+  const { rows: tables } = await w.admin.query<{ name: string }>(
+    `select m.relation::text as name from unnest(array['clean_old_metrics', 'clean_old_audit', 'clean_old_alerts', 'clean_old_events']) as t (task),
+      etl.maintained_tables(t.task) as m`,
+  );
+  assert.ok(tables.some(({ name }) => name === "etl_improved_alerts"));
+  const { rows: [server] } = await w.admin.query(
+    "select current_setting('server_version_num')::int >= 170000 as grants",
+  );
+  for (const { name } of server.grants ? tables : []) {
+    for (const kind of ["server", "creator"] as const) {
+      const { rows: [may] } = await w.admin.query(
+        "select has_table_privilege($1, $2, 'maintain') as vacuum",
+        [w.names[kind], name],
+      );
+      assert.ok(may.vacuum, `${kind}: ${name}`);
+    }
+  }
+});
+
 Deno.test("functions that run as their owner fix their search_path and let nobody but a server's role call them", async (t) => {
   await using w = await rolesWorld(t);
   const { rows } = await w.admin.query<{ name: string; owner: string; path: string }>(

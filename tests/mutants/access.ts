@@ -461,4 +461,28 @@ export const ACCESS: Mutant[] = [
     breaks: "a wrong connection string is refused with what is wrong",
     tests: ["unit/dsn_test.ts: what cannot be read"],
   },
+  {
+    id: "access/vacuum-alerts",
+    file: "sql/access/grants.sql",
+    find: ", 'public.etl_improved_alerts'::regclass)",
+    replace: ")",
+    breaks: "a server's role may vacuum the alerts, as it may the other tables",
+    tests: ["integration/rights_matrix_test.ts: a server's role may vacuum"],
+  },
+  {
+    id: "access/turn-unawaited",
+    file: "store/blockers.ts",
+    find: "= any (select hashtextextended(u.turn, 0) from unnest",
+    replace: "= all (select hashtextextended(u.turn, 0) from unnest",
+    breaks: "health names who holds a turn for which nobody waits",
+    tests: ["integration/rights_attacks_test.ts: health names whoever holds a lock"],
+  },
+  {
+    id: "access/turn-named-server",
+    file: "store/blockers.ts",
+    find: "or h.turn and a.usename <> current_user)",
+    replace: ")",
+    breaks: "whoever calls itself a server is named when it holds a turn",
+    tests: ["integration/rights_attacks_test.ts: health names whoever holds a lock"],
+  },
 ];
