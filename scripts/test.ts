@@ -23,7 +23,12 @@ import {
   FileTimes,
   parseSummary,
 } from "./test_counts.ts";
-import { type ClusterKind, startTestCluster, testClusterDir } from "../tests/helpers/clusters.ts";
+import {
+  type ClusterKind,
+  copyTestClusters,
+  startTestCluster,
+  testClusterDir,
+} from "../tests/helpers/clusters.ts";
 
 interface Suite {
   title: string;
@@ -228,6 +233,8 @@ async function main(): Promise<number> {
   };
   const chosen = ({ title }: Suite) => title.startsWith(values.suite);
   const all = await partsOf(plan.suites.filter(chosen));
+  // a few files have few clusters
+  if (positionals.length === 0 && !values.quick) await copyTestClusters();
   const { waiting = [], working = [] } = Object.groupBy(
     all,
     ({ suite }) => suite.waits ? "waiting" : "working",

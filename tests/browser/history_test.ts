@@ -58,8 +58,8 @@ Deno.test({
   ignore: noBrowser,
   sanitizeOps: false,
   sanitizeResources: false,
-  async fn(t) {
-    await using site = await Site.open(t);
+  async fn() {
+    const site = await Site.ofFile(import.meta.url);
     await site.run({ run_label: "=1+1", batch_size: 3 });
     await site.run({ run_label: "other", batch_size: 4 });
     await site.visit("/etl/runs?run_label=%3D1%2B1", {}, async (page) => {
@@ -85,6 +85,7 @@ Deno.test({
   sanitizeOps: false,
   sanitizeResources: false,
   async fn(t) {
+    // the list of a moment ago, which every viewer is shown for a second, is not that of other tests
     await using site = await Site.open(t);
     await site.run({ run_label: "before", batch_size: 5 });
     await site.visit("/etl/runs", {}, async (page) => {
@@ -106,10 +107,45 @@ Deno.test({
   ignore: noBrowser,
   sanitizeOps: false,
   sanitizeResources: false,
-  async fn(t) {
-    await using site = await Site.open(t);
+  async fn() {
+    const site = await Site.ofFile(import.meta.url);
     await site.visit("/etl/runs?start=yesterday", { expected: /400/ }, async (page) => {
       assert.match(await page.locator("main").innerText(), /start must be a day like/);
+    });
+  },
+});
+
+Deno.test({
+  name: "times are in the viewer's zone, with the exact one in UTC on hover",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const site = await Site.ofFile(import.meta.url);
+    const id = await site.run({ batch_size: 5, run_label: "tokyo" });
+    const run = await site.api<{ requested_at: string }>(`/api/etl/runs/${id}`);
+    await site.visit("/etl/runs?run_label=tokyo", { timezoneId: "Asia/Tokyo" }, async (page) => {
+      const time = page.locator("tbody time:visible");
+      const expected = new Intl.DateTimeFormat("en-GB", {
+        year: "numeric",
+        month: "short",
+        day: "2-digit",
+        hour: "2-digit",
+        minute: "2-digit",
+        second: "2-digit",
+        hourCycle: "h23",
+        timeZone: "Asia/Tokyo",
+        timeZoneName: "short",
+      }).format(new Date(run.requested_at));
+      assert.equal(await time.innerText(), expected);
+      await time.hover();
+      assert.match(
+        (await time.getAttribute("title"))!,
+        /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ UTC$/,
+      );
+      // the second page comes from the server in that zone
+      await page.reload();
+      assert.equal(await page.getAttribute("html", "data-zone"), "Asia/Tokyo");
     });
   },
 });

@@ -38,38 +38,3 @@ Deno.test({
     });
   },
 });
-
-Deno.test({
-  name: "times are in the viewer's zone, with the exact one in UTC on hover",
-  ignore: noBrowser,
-  sanitizeOps: false,
-  sanitizeResources: false,
-  async fn(t) {
-    await using site = await Site.open(t);
-    const id = await site.run({ batch_size: 5 });
-    const run = await site.api<{ requested_at: string }>(`/api/etl/runs/${id}`);
-    await site.visit("/etl/runs", { timezoneId: "Asia/Tokyo" }, async (page) => {
-      const time = page.locator("tbody time:visible");
-      const expected = new Intl.DateTimeFormat("en-GB", {
-        year: "numeric",
-        month: "short",
-        day: "2-digit",
-        hour: "2-digit",
-        minute: "2-digit",
-        second: "2-digit",
-        hourCycle: "h23",
-        timeZone: "Asia/Tokyo",
-        timeZoneName: "short",
-      }).format(new Date(run.requested_at));
-      assert.equal(await time.innerText(), expected);
-      await time.hover();
-      assert.match(
-        (await time.getAttribute("title"))!,
-        /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ UTC$/,
-      );
-      // the second page comes from the server in that zone
-      await page.reload();
-      assert.equal(await page.getAttribute("html", "data-zone"), "Asia/Tokyo");
-    });
-  },
-});

@@ -10,8 +10,8 @@ Deno.test({
   ignore: noBrowser,
   sanitizeOps: false,
   sanitizeResources: false,
-  async fn(t) {
-    await using site = await Site.open(t);
+  async fn() {
+    const site = await Site.ofFile(import.meta.url);
     const { run_id } = await site.api<{ run_id: string }>("/api/etl/run", {
       method: "POST",
       body: JSON.stringify(LONG),
@@ -28,13 +28,13 @@ Deno.test({
       assert.equal(await state.innerText(), "Running");
       await page.getByRole("button", { name: "Cancel run" }).click();
       await dialog.getByRole("button", { name: "Cancel run" }).click();
-      await state.getByText("Cancelled").waitFor({ timeout: 15_000 });
+      await state.getByText("Cancelled").waitFor();
       await page.getByText("The run was cancelled").first().waitFor();
       await page.getByRole("button", { name: "Retry" }).click();
       await state.getByText(/Queued|Running/).waitFor();
       await page.getByRole("button", { name: "Cancel run" }).click();
       await dialog.getByRole("button", { name: "Cancel run" }).click();
-      await state.getByText("Cancelled").waitFor({ timeout: 15_000 });
+      await state.getByText("Cancelled").waitFor();
     });
   },
 });
@@ -44,8 +44,8 @@ Deno.test({
   ignore: noBrowser,
   sanitizeOps: false,
   sanitizeResources: false,
-  async fn(t) {
-    await using site = await Site.open(t);
+  async fn() {
+    const site = await Site.ofFile(import.meta.url);
     const id = await site.run({ batch_size: 700, chunk_size: 1, run_label: "many" });
     await site.visit(`/etl/runs/${id}`, {}, async (page) => {
       assert.match(await page.locator(".figures").innerText(), /700 of 700 chunks/);
@@ -72,8 +72,8 @@ Deno.test({
   ignore: noBrowser,
   sanitizeOps: false,
   sanitizeResources: false,
-  async fn(t) {
-    await using site = await Site.open(t);
+  async fn() {
+    const site = await Site.ofFile(import.meta.url);
     const records = Array.from({ length: 30 }, (_, id) => ({
       id,
       at: id < 25 ? "not a time" : "2026-01-01T00:00:00Z",
@@ -191,8 +191,8 @@ Deno.test({
   ignore: noBrowser,
   sanitizeOps: false,
   sanitizeResources: false,
-  async fn(t) {
-    await using site = await Site.open(t);
+  async fn() {
+    const site = await Site.ofFile(import.meta.url);
     await site.api("/api/variables/etl_improved__db_page_size", {
       method: "PUT",
       body: JSON.stringify({ value: 123 }),

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import axe from "axe-core";
 import {
   type Browser,
@@ -56,8 +56,19 @@ function launch(): Promise<Browser> {
   });
 }
 
+/** What the tests of one file share. */
+let shared: { file: string; site: Promise<Site> } | undefined;
+
+async function closeShared(): Promise<void> {
+  const site = shared?.site;
+  shared = undefined;
+  // one that did not open has failed its tests
+  await (await site?.catch(() => undefined))?.[Symbol.asyncDispose]();
+}
+
 /** Ends the browser; tests do it by themselves when the last of their process is over. */
 export async function closeBrowser(): Promise<void> {
+  await closeShared();
   await (await launched)?.close();
   launched = undefined;
 }
@@ -92,6 +103,18 @@ export class Site implements AsyncDisposable {
     return new Site(server, database, browser);
   }
 
+  /**
+   * One site for those tests of a file, `import.meta.url`, that mind nothing that others of it leave there, in any order:
+   * a server and its first run take two seconds of a core. It ends with the first test of another file.
+   */
+  static async ofFile(file: string, env: Record<string, string> = {}): Promise<Site> {
+    if (shared?.file !== file) {
+      await closeShared();
+      shared = { file, site: Site.open({ name: basename(file) }, env) };
+    }
+    return await shared.site;
+  }
+
   /** A page in a fresh profile; what goes wrong on its console fails the test. */
   visit(
     path: string,
@@ -113,7 +136,8 @@ export class Site implements AsyncDisposable {
       viewport: { width: 1280, height: 900 },
       ...options,
     });
-    context.setDefaultTimeout(10_000);
+    // as long as waitFor: a busy machine takes its time
+    context.setDefaultTimeout(30_000);
     const page = await context.newPage();
     const complaints: string[] = [];
     page.on("pageerror", ({ message }) => {
@@ -232,7 +256,7 @@ interface AxeResults {
 
 /** Fails with what axe-core finds on the page, WCAG 2.2 AA and best practices. */
 export async function assertAccessible(page: Page, what: string): Promise<void> {
-  await page.evaluate(axe.source);
+  if (!await page.evaluate("'axe' in window")) await page.evaluate(axe.source);
   const { violations } = await page.evaluate(
     // what passes is not told, which saves looking for how to name it
     "axe.run({ resultTypes: ['violations'] })",

@@ -32,8 +32,8 @@ Deno.test({
   ignore: noBrowser,
   sanitizeOps: false,
   sanitizeResources: false,
-  async fn(t) {
-    await using site = await Site.open(t);
+  async fn() {
+    const site = await Site.ofFile(import.meta.url);
     for (let size = 1; size <= 12; size++) await site.run({ batch_size: size * 10 });
     const id = await site.run({ batch_size: 500, chunk_size: 10 });
     for (const path of ["/etl", "/etl/overview", `/etl/runs/${id}`, "/etl/new", "/etl/pools"]) {
@@ -140,8 +140,8 @@ Deno.test({
   ignore: noBrowser,
   sanitizeOps: false,
   sanitizeResources: false,
-  async fn(t) {
-    await using site = await Site.open(t);
+  async fn() {
+    const site = await Site.ofFile(import.meta.url);
     const page = await fetch(`${site.address}/etl`);
     const html = await page.text();
     const policy = page.headers.get("content-security-policy")!;

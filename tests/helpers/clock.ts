@@ -11,3 +11,35 @@ export function wrongClock(days: number): Disposable {
   });
   return { [Symbol.dispose]: () => void (globalThis.Date = Right) };
 }
+
+/** Timers of this process that have not ended. */
+export interface HeldTimers extends Disposable {
+  /** How many were started, those that have ended included. */
+  readonly started: number;
+  /** Ends the last that was started, as if its time were over. */
+  end(): void;
+}
+
+/** Timers of exactly so many milliseconds that this process starts: their time is over when the test says so. */
+export function heldTimers(ms: number): HeldTimers {
+  const start = globalThis.setTimeout;
+  const held: (() => void)[] = [];
+  const startHeld = (act: () => void, delay?: number, ...args: []) => {
+    const timer = start(act, delay, ...args);
+    if (delay === ms) {
+      held.push(() => {
+        clearTimeout(timer);
+        act();
+      });
+    }
+    return timer;
+  };
+  globalThis.setTimeout = startHeld as typeof start;
+  return {
+    get started() {
+      return held.length;
+    },
+    end: () => held.at(-1)!(),
+    [Symbol.dispose]: () => void (globalThis.setTimeout = start),
+  };
+}

@@ -125,16 +125,49 @@ export async function startTestCluster(
   options: TestClusterOptions = {},
 ): Promise<Cluster> {
   if (Deno.uid() === 0) await makeReadableDir(SYSTEM_DIR);
+  if (!(await exists(join(dir, "data")))) await copyCluster(dir, options.kind);
   const cluster = await startCluster(await testClusterOptions(dir, options));
   if (cluster.origin !== "joined") await removeAfterExit(dir);
   return cluster;
+}
+
+/**
+ * Where the processes of a test run have clusters to copy, one of each kind, which saves half a second of initdb for
+ * each of theirs; default: none is copied.
+ */
+const TO_COPY = "ETL_TEST_CLUSTERS";
+
+/** Makes the place of clusters to copy, for this process and those that it starts; it goes when this process ends. */
+export async function copyTestClusters(): Promise<void> {
+  const dir = testClusterDir(`copied-${Deno.pid}`);
+  await makeReadableDir(dir);
+  await removeAfterExit(dir);
+  Deno.env.set(TO_COPY, dir);
+}
+
+/** Makes a new cluster by copying one that was started and stopped, where there is a place for such. */
+async function copyCluster(dir: string, kind = defaultKind()): Promise<void> {
+  const place = Deno.env.get(TO_COPY);
+  if (!place) return;
+  const from = join(place, kind);
+  using lock = await Deno.open(`${from}.lock`, { create: true, write: true });
+  await lock.lock(true);
+  if (!(await exists(from))) {
+    const made = await testClusterOptions(`${from}.new`, { kind });
+    await (await startCluster({ ...made, stopMode: "fast" })).stop();
+    await Deno.rename(made.dir, from);
+  }
+  await Deno.mkdir(dir, { recursive: true });
+  const args = ["-a", join(from, "password"), join(from, "data"), dir];
+  const { success, stderr } = await new Deno.Command("cp", { args }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
 }
 
 const WATCH = `(
   while kill -0 "$1" && [ -d "$2" ]; do sleep 1; done
   for _ in 1 2 3 4 5; do
     [ -d "$2" ] || break
-    kill -QUIT "$(head -n 1 "$2/data/postmaster.pid")"
+    [ -f "$2/data/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$2/data/postmaster.pid")"
     sleep 0.3
     rm -rf "$2"
   done

@@ -89,7 +89,7 @@ Deno.test("mode batch takes all events that wait, mode each one at a time in ord
   await using _reacting = await startReacting(engine, {
     consumers: [each.consumer, batch.consumer],
   });
-  await waitFor(settled(engine), { timeoutMs: 20_000 });
+  await waitFor(settled(engine));
   assert.deepEqual(each.seen, numbers.map((no) => [no]));
   assert.deepEqual(batch.seen, [numbers]);
 });

@@ -140,7 +140,7 @@ Deno.test("a variable says when a job runs, on the servers too; what is no sched
     assert.equal(await schedulerIsWrong(database.sql), false);
     // a job keeps to it after it has run
     await query(db.dsn, "update etl.jobs set next_at = now() where name = 'etl_maintenance'");
-    await waitFor(async () => (await schedules())[0]!.at === "03:30:00", { timeoutMs: 20_000 });
+    await waitFor(async () => (await schedules())[0]!.at === "03:30:00");
   } finally {
     await database.close({ timeoutSeconds: 1 });
   }

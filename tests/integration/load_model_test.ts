@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 const LONG = Deno.env.get("ETL_TEST_LONG") !== undefined;
 
@@ -202,7 +203,8 @@ async function breakOff(engine: Engine, runId: string): Promise<void> {
   };
   let ended = false;
   void attempt.finally(() => ended = true);
-  while (!ended && !(await published()));
+  // a moment between two looks leaves the core to the run
+  await waitFor(async () => ended || await published(), { intervalMs: 2, timeoutMs: 120_000 });
   stopping.abort();
   await attempt;
   unwatch();

@@ -280,7 +280,7 @@ Deno.test("Slack is told of a maintenance that failed and of one that succeeded,
   const told = () =>
     slack.requests.map(({ body }) => JSON.parse(body).text.replaceAll("\u2060", ""));
   const telling = (count: number) =>
-    waitFor(() => told().length >= count, { timeoutMs: 20_000, what: `${count} messages` });
+    waitFor(() => told().length >= count, { what: `${count} messages` });
   {
     await using _reacting = await startReacting(engine, { env: { SLACK_WEBHOOK: slack.address } });
     await insertEvents(sql, "public.etl_improved_events", { 400: 3 });

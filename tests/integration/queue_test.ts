@@ -461,7 +461,7 @@ Deno.test("an event counts as attempted before its consumer runs; a lost connect
   });
   await using _reacting = await startReacting(engine, { consumers: [waiting] });
   await emit(engine);
-  await waitFor(delivered(engine), { timeoutMs: 20_000 });
+  await waitFor(delivered(engine));
   assert.deepEqual(attempts, [1, 1]);
   const rows = await engine.sql`select state, attempts, error from etl.deliveries`;
   assert.deepEqual([...rows], [{ state: "done", attempts: 1, error: null }]);

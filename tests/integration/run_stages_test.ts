@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { retryRun } from "../../store/runs.ts";
 import { appendLogs } from "../../store/run_views.ts";
-import { wrongClock } from "../helpers/clock.ts";
+import { type HeldTimers, heldTimers, wrongClock } from "../helpers/clock.ts";
 import { startEngine } from "../helpers/engine.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 const states = (run: { stages: { stage: string; state: string }[] }) =>
   Object.fromEntries(run.stages.map(({ stage, state }) => [stage, state]));
@@ -48,15 +49,24 @@ Deno.test("stages: a run, or a stage, that takes longer than timeout_seconds fai
   await using engine = await startEngine(t, {
     transforms: { slow: "export function transform() { for (;;); }" },
   });
-  const conf = { transform: "slow", timeout_seconds: 0.5 };
-  const late = await engine.load([{ id: 1 }], conf);
+  using ofRun = heldTimers(3_600_000);
+  using ofStage = heldTimers(1_800_000);
+  /** Loads, and lets the time of a limit be over as soon as it has begun. */
+  const load = async (timer: HeldTimers, timeout_seconds: number | object) => {
+    const { started } = timer;
+    const loaded = engine.load([{ id: 1 }], { transform: "slow", timeout_seconds });
+    await waitFor(() => timer.started > started, { what: "the limit to begin" });
+    timer.end();
+    return await loaded;
+  };
+  const late = await load(ofRun, 3_600);
   assert.equal(late.state, "failed");
   assert.equal(late.error?.type, "/api/problems/timed-out");
-  assert.match(late.error!.detail, /^The run took longer than 0.5 s \(timeout_seconds\)/);
+  assert.match(late.error!.detail, /^The run took longer than 3,600 s \(timeout_seconds\)/);
 
-  const limits = { run: 60, stages: { transform: 4, load: 60 } };
-  const stage = await engine.load([{ id: 2 }], { ...conf, timeout_seconds: limits });
-  assert.match(stage.error!.detail, /^Stage transform took longer than 4 s/);
+  const limits = { run: 3_600, stages: { transform: 1_800, load: 900 } };
+  const stage = await load(ofStage, limits);
+  assert.match(stage.error!.detail, /^Stage transform took longer than 1,800 s/);
   assert.equal(states(stage).transform, "failed");
   assert.equal(states(stage).load, "skipped");
 
@@ -68,6 +78,7 @@ Deno.test("stages: a run, or a stage, that takes longer than timeout_seconds fai
   const retried = await engine.toEnd(stage.run_id);
   assert.equal(retried.state, "succeeded", JSON.stringify(retried.error));
   assert.deepEqual(retried.params.timeout_seconds?.value, limits);
+  assert.deepEqual([ofRun.started, ofStage.started], [3, 2], "all of the limit, for each attempt");
 });
 
 Deno.test("stages: a chunk that needs more memory than a worker may hold fails its run, and the server goes on", async (t) => {

@@ -126,9 +126,9 @@ Deno.test("a schedule that SQL makes wakes the server, which stores its slots", 
       return rows[0].n;
     };
     // sooner than it would look by itself
-    await waitFor(async () => await stored("@hourly") >= 191, { timeoutMs: 20_000 });
+    await waitFor(async () => await stored("@hourly") >= 191);
     await sql.query("update etl.schedules set cron = '*/30 * * * *'");
-    await waitFor(async () => await stored("*/30 * * * *") >= 383, { timeoutMs: 20_000 });
+    await waitFor(async () => await stored("*/30 * * * *") >= 383);
   });
 });
 

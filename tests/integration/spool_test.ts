@@ -71,7 +71,7 @@ Deno.test("what a server left that died during an upload goes while another one 
   dying.kill("SIGKILL");
   await dying.ended;
   await uploading;
-  await waitFor(() => partial().length === 0, { timeoutMs: 20_000, what: "the leftover to go" });
+  await waitFor(() => partial().length === 0, { what: "the leftover to go" });
   assert.equal((await run(staying, { batch_size: 10 })).state, "succeeded");
   await Deno.remove(spool, { recursive: true });
 });

@@ -121,7 +121,7 @@ Deno.test("StatsD is told the names that Airflow has for the pipeline and its co
     ...["mvs_refreshed", "vacuum_completed", "vacuum_tables_count", "vacuum_failed_count"]
       .map((name) => `etl_maintenance.${name}`),
   ].map((name) => `airflow.${name}`);
-  await waitFor(() => expected.every((name) => names().has(name)), { timeoutMs: 20_000 })
+  await waitFor(() => expected.every((name) => names().has(name)))
     .catch((error) => {
       throw new Error(`not told: ${expected.filter((name) => !names().has(name))}`, {
         cause: error,
@@ -209,7 +209,7 @@ Deno.test("StatsD is told of an end of a run that could not be judged, and of a 
     );
   const env = { STATSD_HOST: "127.0.0.1", STATSD_PORT: String(statsd.port) };
   const told = (name: string) =>
-    waitFor(() => statsd.lines.includes(`airflow.${name}:1|c`), { timeoutMs: 20_000, what: name });
+    waitFor(() => statsd.lines.includes(`airflow.${name}:1|c`), { what: name });
   // what setup-db puts right when the server starts is broken after it
   await using _reacting = await startReacting(engine, { env });
   await told("etl_consumer.summarize.success");
