@@ -6,6 +6,17 @@ export function parsePath(path: string): string[] {
   return path.split(/(?<!\\)\./).map((part) => part.replaceAll("\\.", "."));
 }
 
+/**
+ * Whether columns are part of what identifies records, so that no record has another value there without being another record.
+ *
+ * @param key paths of `source.key`; undefined: a record is identified by all that it holds.
+ */
+export function identify(columns: string[], key: string | string[] | undefined): boolean {
+  if (key === undefined) return true;
+  const names = [key].flat().map(parsePath).filter(({ length }) => length === 1).flat();
+  return columns.every((column) => names.includes(column));
+}
+
 /** Makes a function that reads a path from a record; undefined where there is nothing. */
 export function fieldReader(path: string): (record: SourceRecord) => Json | undefined {
   const parts = parsePath(path);

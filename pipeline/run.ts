@@ -1009,8 +1009,9 @@ function cannotCompare(
 function notSteady(): Problem {
   return new Problem("invalid-conf", {
     detail:
-      "The source may miss what moves while it is read (its module does not say that it is steady), and a mirror " +
-      "would delete that. Nothing was read. Use on_missing: mark, which marks such rows until they are found again.",
+      "The source may miss what moves while it is read, and a mirror would delete that: its module does not say that it is steady, " +
+      "or a table is paged by columns that are not part of source.key. Nothing was read. Add those columns to the key, or name " +
+      "unique columns of the key in page_key, or use on_missing: mark, which marks such rows until they are found again.",
     errors: [{
       field: "on_missing",
       value: "delete",

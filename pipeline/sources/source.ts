@@ -107,6 +107,8 @@ export interface PlanContext {
   chunkSize?: number;
   /** At most so many records, when the conf gave a cap. */
   maxRecords?: number;
+  /** Whether the run takes what it does not find for gone (`replace`, `mirror`); default false. */
+  whole?: boolean;
   /** A directory of this run on this server, kept until the run ends: for downloads and decompressed files. */
   spoolDir: string;
   /** ETL_DATA_DIR, resolved. */

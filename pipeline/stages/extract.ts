@@ -15,6 +15,7 @@ export async function planRun(env: TaskEnvironment): Promise<Plan> {
     planSource(context.params.source, {
       ...(context.chunkSize === null ? {} : { chunkSize: context.chunkSize }),
       ...(context.maxRecords === null ? {} : { maxRecords: context.maxRecords }),
+      whole: context.atOnce,
       ...(context.pin === null ? {} : { pin: context.pin }),
       ...(context.cursorPosition === null ? {} : { cursorPosition: context.cursorPosition }),
       spoolDir: context.spillDir,

@@ -126,6 +126,18 @@ Deno.test({
       assert.match(String(run.error!.detail), /by_null have no value in a, by which it is paged/);
     });
 
+    await t.step("a mirror deletes only where rows are paged by what identifies them", async () => {
+      const asked = (key: string | string[]) =>
+        engine.runToEnd({
+          ...conf("items", { key }),
+          table_name: `mirrored_${[key].flat().join("_")}`,
+          write: "mirror",
+        });
+      assert.equal((await asked(["a", "b"])).state, "succeeded");
+      const { error } = await asked("b");
+      assert.match(String(error?.detail), /paged by columns that are not part of source\.key/);
+    });
+
     await t.step("large rows come in pages of so many bytes", async () => {
       const source = await openTrusted("mysql", {
         config: { table: "large" },

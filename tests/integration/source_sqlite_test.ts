@@ -87,6 +87,64 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
     },
   );
 
+  await t.step(
+    "a mirror finds each row that stays, though its rowid changes meanwhile",
+    async () => {
+      database.exec(`
+      create table moving (sku text primary key, n integer);
+      insert into moving values ('a', 1), ('b', 1), ('c', 1), ('d', 1), ('e', 1);
+      create table stock (id integer primary key, sku text unique, n integer);
+      insert into stock (sku, n) select sku, n from moving;
+      create table turned (sku integer primary key desc, n integer);
+      insert into turned values (1, 1), (2, 1), (3, 1), (4, 1), (5, 1);
+    `);
+      const reading = async (table: string, key: string, whole: boolean) => {
+        const source = await openTrusted("sqlite", {
+          config: { path: "shop.db", table, slice_rows: 2 },
+          since: null,
+          connections: [],
+          pageSize: 1000,
+          maxRecordBytes: 1 << 24,
+          key,
+        }, {
+          connections: {},
+          dataDir: engine.dataDir,
+          signal: new AbortController().signal,
+          whole,
+        });
+        const { slices } = await source.plan();
+        return {
+          slices: slices.length,
+          keys: async () => {
+            const keys: unknown[] = [];
+            for (const slice of slices) {
+              for await (const page of source.read(slice)) {
+                keys.push(
+                  ...(page as unknown as Record<string, unknown>[]).map((each) => each[key]),
+                );
+              }
+            }
+            return keys.sort();
+          },
+        };
+      };
+      for (const [table, first] of [["moving", "a"], ["stock", "a"], ["turned", "1"]] as const) {
+        const mirror = await reading(table, "sku", true);
+        const before = await mirror.keys();
+        assert.equal(before.length, 5);
+        database.exec(`insert or replace into ${table} (sku, n) values ('${first}', 2)`);
+        assert.deepEqual(await mirror.keys(), before, table);
+      }
+      assert.equal((await reading("stock", "id", true)).slices, 3, "an id that is the key stays");
+      assert.equal((await reading("moving", "sku", false)).slices, 3);
+      const run = await engine.succeed({
+        ...conf({ table: "moving", slice_rows: 2 }, "moving", { key: "sku" }),
+        write: "mirror",
+      });
+      assert.deepEqual([run.num_chunks, run.counts!.inserted], [1, 5]);
+    },
+  );
+
   await t.step("large rows come in pages of so many bytes", async () => {
     const source = await openTrusted("sqlite", {
       config: {

@@ -44,14 +44,26 @@ export interface SourceContext<C> {
   connections: readonly string[];
   /** Records that a page should have (db_page_size). */
   pageSize: number;
-  /** Only in modules that are part of the program: the connection's text, and ETL_DATA_DIR. */
-  trusted?: { connection(name: string): string; dataDir: string; signal: AbortSignal };
+  /** Only in modules that are part of the program. */
+  trusted?: {
+    /** The text of a connection. */
+    connection(name: string): string;
+    /** ETL_DATA_DIR. */
+    dataDir: string;
+    signal: AbortSignal;
+    /** `source.key`. */
+    key: string | string[] | undefined;
+    /** Whether the run takes what it does not find for gone. */
+    whole: boolean;
+  };
 }
 
 export interface Planned {
   slices: SliceValue[];
   /** Position up to which these slices read, for the next run; instead of `cursor`. */
   position?: string | null;
+  /** Only of modules that are part of the program: whether these slices are steady; default: what the module says. */
+  steady?: boolean;
 }
 
 export interface SourceDefinition<C = unknown, S extends SliceValue = SliceValue> {

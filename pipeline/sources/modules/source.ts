@@ -59,7 +59,7 @@ async function open(conf: ModuleConf, ctx: Context): Promise<OpenModule> {
     pageSize: "pageSize" in ctx ? ctx.pageSize : 1_000,
     maxRecordBytes: ctx.limits.maxRecordBytes,
   };
-  if (isTrusted(module)) return openTrusted(module, opening, ctx);
+  if (isTrusted(module)) return openTrusted(module, { ...opening, key: conf.key }, ctx);
   const client = ctx.module;
   if (client === null || client === undefined) {
     throw new Error(`there is no host for the source module ${module}`);
@@ -78,8 +78,8 @@ async function planModule(conf: ModuleConf, ctx: PlanContext): Promise<Plan> {
   // what was planned once is the run's plan: another answer of the source would be another run
   const pinned = ctx.pin?.slices as Slice[] | undefined;
   if (pinned !== undefined) return { pin: ctx.pin!, slices: pinned, warnings: [] };
-  const { cursor, repeatable, steady, plan } = await open(conf, ctx);
-  const { slices: texts, position } = await plan();
+  const { cursor, repeatable, steady: says, plan } = await open(conf, ctx);
+  const { slices: texts, position, steady = says } = await plan();
   refuseManySlices(texts.length);
   const cut = ctx.maxRecords !== undefined;
   // how many records a slice has is known when it has been read, so what is cut is read in one go

@@ -1,3 +1,4 @@
+import { identify } from "../../field_path.ts";
 import { say } from "../../../vocabulary/messages.ts";
 import { constants, DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
@@ -39,13 +40,17 @@ type Context = SourceContext<Config>;
 export default defineSource<Config, Slice>({
   config,
   cursor: ({ cursor }) => cursor,
-  // slices of row ids, which stay; a query is one statement
+  // one statement, or slices of row ids that are part of the key
   steady: true,
   async plan({ config, trusted }) {
     using db = await open(config, trusted!.dataDir);
     const { table, slice_rows } = config;
     const rowid = table === undefined ? null : rowidOf(db.database, table);
     if (table === undefined || rowid === null) return [null];
+    // VACUUM and INSERT OR REPLACE give rows other ids, and what moves may be in no slice
+    const { key, whole } = trusted!;
+    const id = columnOfRowid(db.database, table);
+    if (whole && (id === null || !identify([id], key))) return [null];
     const [bounds] = rows(db.database.prepare(
       `select min(${rowid}) as low, max(${rowid}) as high from ${quoted(table)}`,
     ));
@@ -196,6 +201,18 @@ function rowidOf(database: DatabaseSync, table: string): string | null {
   }
 }
 
+/** The column that is the table's rowid (INTEGER PRIMARY KEY), which stays; null: it has none. */
+function columnOfRowid(database: DatabaseSync, table: string): string | null {
+  const keys = rows(database.prepare(`pragma table_xinfo(${quoted(table)})`))
+    .filter(({ pk }) => pk !== 0n);
+  // another key has an index
+  const indexed = rows(database.prepare(`pragma index_list(${quoted(table)})`))
+    .some(({ origin }) => origin === "pk");
+  return keys.length === 1 && String(keys[0]!.type).toUpperCase() === "INTEGER" && !indexed
+    ? String(keys[0]!.name)
+    : null;
+}
+
 /**
  * Types of `source.columns` for the columns whose values SQLite holds to their type: all of a table that is `strict`, of others
  * those of texts (a number becomes one there) and the integer that is the rowid. A query and a view have none.
@@ -204,20 +221,18 @@ function typesOf(database: DatabaseSync, { table }: Config): Record<string, stri
   if (table === undefined) return {};
   try {
     const known = rows(database.prepare(
-      `select type, strict, wr from pragma_table_list where schema = 'main' and name = '${
+      `select type, strict from pragma_table_list where schema = 'main' and name = '${
         table.replaceAll("'", "''")
       }' collate nocase`,
     ))[0];
     if (known?.type !== "table") return {};
     const columns = rows(database.prepare(`pragma table_xinfo(${quoted(table)})`));
-    const keys = columns.filter(({ pk }) => pk !== 0n);
+    const id = columnOfRowid(database, table);
     return Object.fromEntries(columns.flatMap((column) => {
       const declared = String(column.type).toUpperCase();
-      const isRowid = column === keys[0] && keys.length === 1 && declared === "INTEGER" &&
-        known.wr === 0n;
       const type = known.strict === 1n
         ? STRICT[declared]
-        : isRowid
+        : column.name === id
         ? "integer"
         : /CHAR|CLOB|TEXT/.test(declared) && !/INT/.test(declared)
         ? "text"

@@ -4,8 +4,9 @@ import { parseJson } from "../json_text.ts";
 import { SaidProblem } from "../../../vocabulary/problem.ts";
 import { checkedConfig } from "../../user_code/hosted_source.ts";
 import { misconfigured, type SourceOpening } from "../../user_code/source_client.ts";
-import type { ReadContext, RecordBatch } from "../source.ts";
-import type { SourceContext, SourceDefinition } from "./define.ts";
+import type { ModuleConf } from "../schema.ts";
+import type { PlanContext, ReadContext, RecordBatch } from "../source.ts";
+import type { Planned, SourceContext, SourceDefinition } from "./define.ts";
 
 /**
  * Modules that need a socket or a file, which no host has. They are part of the program, have the same
@@ -26,14 +27,14 @@ export interface OpenModule {
   cursor: string | null;
   repeatable: boolean;
   steady: boolean;
-  plan(): Promise<{ slices: string[]; position: string | null }>;
+  plan(): Promise<{ slices: string[]; position: string | null; steady?: boolean }>;
   read(slice: string): AsyncIterable<RecordBatch>;
 }
 
 export async function openTrusted(
   name: TrustedName,
-  { config: given, since, connections, pageSize }: SourceOpening,
-  ctx: Pick<ReadContext, "connections" | "dataDir" | "signal">,
+  { config: given, since, connections, pageSize, key }: SourceOpening & Pick<ModuleConf, "key">,
+  ctx: Pick<ReadContext, "connections" | "dataDir" | "signal"> & Pick<PlanContext, "whole">,
 ): Promise<OpenModule> {
   const definition = (await TRUSTED[name]()).default as SourceDefinition<unknown>;
   const { value: config, issues } = checkedConfig(definition.config, given);
@@ -51,6 +52,8 @@ export async function openTrusted(
     trusted: {
       dataDir: ctx.dataDir,
       signal: ctx.signal,
+      key,
+      whole: ctx.whole === true,
       connection: (wanted) => {
         const text = Object.hasOwn(ctx.connections, wanted) ? ctx.connections[wanted] : undefined;
         if (text !== undefined) return text;
@@ -71,8 +74,14 @@ export async function openTrusted(
     steady: (typeof steady === "function" ? steady(config) : steady) === true,
     plan: async () => {
       const planned = await (definition.plan?.(context) ?? [null]);
-      const { slices, position = null } = Array.isArray(planned) ? { slices: planned } : planned;
-      return { slices: slices.map((slice) => jsonText({ slice })), position };
+      const { slices, position = null, steady }: Planned = Array.isArray(planned)
+        ? { slices: planned }
+        : planned;
+      return {
+        slices: slices.map((slice) => jsonText({ slice })),
+        position,
+        ...(steady === undefined ? {} : { steady }),
+      };
     },
     read: async function* (slice) {
       let batch: RecordBatch = [];

@@ -1,6 +1,7 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Plain, type Plan, type PlanContext, refuseManySlices } from "../source.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
+import { identify } from "../../field_path.ts";
 import { SaidProblem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import { type CursorBounds, cursorCondition, pinCursor } from "./cursor.ts";
@@ -76,6 +77,8 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
     records,
     slices,
     warnings,
+    // a row whose page key changes may be in no page
+    ...(identify(key.map(({ name }) => name), conf.key) ? {} : { steady: false }),
     ...(cursor === undefined ? {} : {
       cursor_mode: cursor.mode,
       cursor_upper: position,
