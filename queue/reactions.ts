@@ -35,6 +35,8 @@ interface ReactionDeps {
   /** Whether this process stays, so that its settings and channels are the installation's. */
   publishes: boolean;
   sql: Sql;
+  /** One connection, for what makes temporary tables (store/database.ts). */
+  single: Sql;
   dsn: string;
   log: Log;
   settings: TelemetrySettings;
@@ -83,6 +85,7 @@ export async function startReactions(deps: ReactionDeps): Promise<void> {
 
   const finished: FinishedDeps = {
     sql,
+    single: deps.single,
     log,
     observers: deps.runEndObservers,
     signal: stopping,
@@ -162,6 +165,7 @@ type ConsumerTask = "summarize" | "detect" | "refresh_mvs";
 
 interface FinishedDeps {
   sql: Sql;
+  single: Sql;
   log: Log;
   observers: RunEndObserver[];
   signal: AbortSignal;
@@ -233,7 +237,7 @@ async function refreshViews(deps: FinishedDeps): Promise<void> {
   const started = performance.now();
   let done: boolean;
   try {
-    done = await refreshViewsIfAsked(deps.sql);
+    done = await refreshViewsIfAsked(deps.single);
   } catch (error) {
     const elapsedMs = performance.now() - started;
     deps.onTask?.("refresh_mvs", { ok: false, startedAt, elapsedMs });

@@ -257,6 +257,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       loop,
       publishes,
       sql,
+      single: database.single,
       dsn: config.dsn,
       log,
       settings: config.telemetry,

@@ -1763,6 +1763,10 @@ declare
   kind text := jsonb_typeof(value);
   wanted text := schema ->> 'type';
   shown jsonb := case when length(value::text) > 200 then to_jsonb(left(value::text, 200) || '…') else value end;
+  -- read more than once: each look into a schema copies what it finds
+  properties jsonb := schema -> 'properties';
+  additional jsonb := schema -> 'additionalProperties';
+  field jsonb;
   branch jsonb;
   found jsonb;
   best jsonb;
@@ -1868,33 +1872,33 @@ begin
       end loop;
     end if;
   elsif kind = 'object' then
-    select array_agg(key) into known from jsonb_object_keys(schema -> 'properties') as key;
     for name, item in select * from jsonb_each(value) loop
-      if schema -> 'properties' ? name then
-        return query select * from etl.schema_errors(schema -> 'properties' -> name, item,
-          case when path = '' then name else path || '.' || name end);
+      field := properties -> name;
+      if field is not null then
+        return query select * from etl.schema_errors(field, item, case when path = '' then name else path || '.' || name end);
         get diagnostics told_below = row_count;
         told := told + told_below;
-      elsif schema -> 'additionalProperties' = 'false' then
+      elsif additional = 'false' then
+        known := coalesce(known, (select array_agg(key) from jsonb_object_keys(properties) as key));
         near := case when told < 10 then etl.nearest_name(name, known) end;
         told := told + 1;
         return next jsonb_strip_nulls(jsonb_build_object(
           'field', left(case when path = '' then name else path || '.' || name end, 200),
           'code', 'unknown-name', 'message', 'is not a known name' || coalesce('; did you mean ' || near || '?', ''),
           'expected', coalesce(near, 'one of: ' || array_to_string(known, ', '))));
-      elsif jsonb_typeof(schema -> 'additionalProperties') = 'object' then
-        return query select * from etl.schema_errors(schema -> 'additionalProperties', item,
-          case when path = '' then name else path || '.' || name end);
+      elsif jsonb_typeof(additional) = 'object' then
+        return query select * from etl.schema_errors(additional, item, case when path = '' then name else path || '.' || name end);
       end if;
       exit when told >= 100;
     end loop;
     for name in select jsonb_array_elements_text(schema -> 'required') loop
-      if not value ? name and not schema -> 'properties' -> name ? 'default' then
+      field := properties -> name;
+      if not value ? name and not field ? 'default' then
         return next jsonb_build_object('field', case when path = '' then name else path || '.' || name end,
           'code', 'missing', 'message', 'is missing',
-          'expected', case schema -> 'properties' -> name ->> 'type' when 'string' then 'text' when 'boolean' then 'true or false'
+          'expected', case field ->> 'type' when 'string' then 'text' when 'boolean' then 'true or false'
             when 'integer' then 'a number' when 'number' then 'a number' when 'array' then 'a list' when 'object' then 'an object'
-            else coalesce(schema -> 'properties' -> name ->> 'type', 'value') end);
+            else coalesce(field ->> 'type', 'value') end);
       end if;
     end loop;
   end if;
@@ -1934,15 +1938,12 @@ language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp 
 $$;
 
 -- What kind of secret a text holds, in words without it; null where none is found. SQL is allowed to speak of passwords.
+-- For texts that etl.secrets_of lets through: nothing of what follows can be found in the others.
 create or replace function etl.secret_in(value text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
 declare
   parameter record;
 begin
-  -- most texts: nothing of what follows can be found in them
-  if value !~ '[:=@]|-----|^\s*[A-Za-z]+\s|eyJ|[A-Za-z0-9_-]{16}' then
-    return null;
-  end if;
   if value ~* '[a-z][a-z0-9+.-]*:[/\\]{2,}[^/\\?#\s@]*@|^\s*https?:[/\\]*[^/\\?#\s@]*@' then
     return 'a user or password before the host';
   end if;
@@ -2031,7 +2032,7 @@ begin
           and etl.names_secret(n.name) and (cardinality(p.at) <= 2 and p.at[1] <> 'source' or cardinality(p.at) = 2 and p.at[1] = 'source'
             or n.parent in ('headers', 'auth', 'query', 'params'))
           or n.parent = 'headers' and etl.looks_drawn(p.value #>> '{}')) then 'what authorises'
-      else etl.secret_in(p.value #>> '{}') end as what
+      when p.value #>> '{}' ~ '[:=@]|-----|^\s*[A-Za-z]+\s|eyJ|[A-Za-z0-9_-]{16}' then etl.secret_in(p.value #>> '{}') end as what
   ) as w
   where jsonb_typeof(p.value) = 'string' and w.what is not null;
 end $$;
@@ -2151,19 +2152,18 @@ declare
   saved jsonb := '{}';
   variables jsonb;
   given jsonb := resolve_params.conf - 'configuration';
-  name text;
-  field jsonb;
-  value jsonb;
-  origin text;
 begin
-  params := '{}';
-  origins := '{}';
-  select s.schema, s.environment into known, environment_values from etl.param_schema as s;
+  -- a copy in memory: each look into what is stored would unpack it
+  select s.schema || '{}', s.environment into known, environment_values from etl.param_schema as s;
   if known is null then
     perform etl.raise_problem('unavailable',
       'The database is not set up: run `deno task setup-db` first.', status => 503);
   end if;
-  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(jsonb_set(known, '{properties,configuration}', '{}'), given) as e;
+  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(known, given) as e;
+  if errors <> '[]' then
+    -- a name that is not known may be meant to be this one
+    select jsonb_agg(e) into errors from etl.schema_errors(jsonb_set(known, '{properties,configuration}', '{}'), given) as e;
+  end if;
 
   if resolve_params.conf ? 'configuration' then
     select c.conf into saved from etl.configurations as c where c.name = resolve_params.conf ->> 'configuration';
@@ -2182,29 +2182,22 @@ begin
   select coalesce(jsonb_object_agg(v.name, v.value), '{}') into variables
     from etl.variables as v where v.name like 'etl\_improved\_\_%';
 
-  for name, field in select * from jsonb_each(known -> 'properties') loop
-    if given ? name then
-      value := given -> name; origin := 'request';
-    elsif saved ? name then
-      value := saved -> name; origin := 'configuration';
-    elsif variables ? ('etl_improved__' || name) then
-      value := variables -> ('etl_improved__' || name); origin := 'variable';
-    elsif environment_values ? name then
-      value := environment_values -> name; origin := 'environment';
-    else
-      value := field -> 'default'; origin := 'default';
-    end if;
-    if origin not in ('request', 'default') then
-      errors := errors || coalesce((
-        select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
-        from etl.schema_errors(field, value, name) as e), '[]');
-    end if;
-    if field ->> 'type' = 'integer' and jsonb_typeof(value) = 'number' then
-      value := to_jsonb(trim_scale((value #>> '{}')::numeric));  -- 5.0 is an integer, too, and becomes 5
-    end if;
-    params := params || jsonb_build_object(name, value);
-    origins := origins || jsonb_build_object(name, origin);
-  end loop;
+  select jsonb_object_agg(p.name, case
+      -- 5.0 is an integer, too, and becomes 5
+      when p.field ->> 'type' = 'integer' and jsonb_typeof(v.value) = 'number' then to_jsonb(trim_scale((v.value #>> '{}')::numeric))
+      else v.value end), jsonb_object_agg(p.name, o.origin)
+  into params, origins
+  from jsonb_each(known -> 'properties') as p (name, field), lateral (
+    select case when given ? p.name then 'request' when saved ? p.name then 'configuration'
+      when variables ? ('etl_improved__' || p.name) then 'variable' when environment_values ? p.name then 'environment'
+      else 'default' end as origin) as o, lateral (
+    select case o.origin when 'request' then given -> p.name when 'configuration' then saved -> p.name
+      when 'variable' then variables -> ('etl_improved__' || p.name) when 'environment' then environment_values -> p.name
+      else p.field -> 'default' end as value) as v;
+  errors := errors || coalesce((
+    select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', o.value)))
+    from jsonb_each_text(resolve_params.origins) as o, etl.schema_errors(known #> array['properties', o.key], resolve_params.params -> o.key, o.key) as e
+    where o.value not in ('request', 'default')), '[]');
   -- what is refused anyway, and larger than confs are, is not searched: that would cost its sender nothing and others a lot
   if errors <> '[]' and length(params::text) > 32768 then
     return;
@@ -8444,7 +8437,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('389c33cf92af159f83e443a622e94bb880e263e800845d9c4cb22e072467e842')
+insert into etl.setups (checksum) values ('7687ee0996aeda1c674ad9fa08be2025cda1ef234382f158f781f36c60e38c2f')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8452,4 +8445,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"389c33cf92af159f83e443a622e94bb880e263e800845d9c4cb22e072467e842","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"7687ee0996aeda1c674ad9fa08be2025cda1ef234382f158f781f36c60e38c2f","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

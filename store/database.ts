@@ -26,6 +26,11 @@ export interface DatabaseOptions {
 export class Database {
   /** Run statements through this; it stays the same when connections are opened anew. */
   readonly sql: Sql;
+  /**
+   * The same over one connection, for statements that make temporary tables: the first in the life of a backend's place makes
+   * a schema for them, and with each new schema all sessions plan all their statements anew.
+   */
+  readonly single: Sql;
   readonly #target: ConnectionTarget;
   readonly #options: DatabaseOptions;
   readonly #listeners: { channel: string; told: (payload: string) => void }[] = [];
@@ -37,6 +42,7 @@ export class Database {
   #first: FirstChoice[];
   /** Ends waits; opened when there are some. */
   #aside: Sql | null = null;
+  #single: Sql | null = null;
   #listening: Sql | null = null;
   #failures = 0;
 
@@ -44,14 +50,19 @@ export class Database {
     this.#target = connectionTarget(dsn);
     this.#options = options;
     [this.#current, this.#first] = this.#openAll();
-    this.sql = new Proxy(function () {} as unknown as Sql, {
-      apply: (_target, _this, args) =>
-        this.#statements.watch(Reflect.apply(this.#current, undefined, args), this.#choose),
-      get: (_target, name) => Reflect.get(this.#current, name),
-    });
+    this.sql = this.#watched(() => this.#current, this.#choose);
+    this.single = this.#watched(() => this.#single ??= this.#open(1));
     this.#probeMs = options.probeMs ?? 10_000;
     this.#timer = setInterval(() => void this.#probe(), this.#probeMs);
     this.#waits = setInterval(() => void this.#endWaits(), WAITS_INTERVAL_MS);
+  }
+
+  #watched(current: () => Sql, onSend?: (sent: Sent) => (() => void) | undefined): Sql {
+    return new Proxy(function () {} as unknown as Sql, {
+      apply: (_target, _this, args) =>
+        this.#statements.watch(Reflect.apply(current(), undefined, args), onSend),
+      get: (_target, name) => Reflect.get(current(), name),
+    });
   }
 
   /**
@@ -168,7 +179,9 @@ export class Database {
 
   async #reopen(): Promise<void> {
     this.#failures = 0;
-    const [old, oldListening] = [[this.#current, ...this.#first], this.#listening];
+    const old = [this.#current, ...this.#first, ...this.#single === null ? [] : [this.#single]];
+    const oldListening = this.#listening;
+    this.#single = null;
     [this.#current, this.#first] = this.#openAll();
     await Promise.all(old.map((each) => each.end({ timeout: 0 }).catch(() => {})));
     if (oldListening === null) return;
@@ -183,8 +196,8 @@ export class Database {
   async close({ timeoutSeconds = 5 } = {}): Promise<void> {
     clearInterval(this.#timer);
     clearInterval(this.#waits);
-    const all = [this.#current, ...this.#first, ...this.#aside === null ? [] : [this.#aside]];
-    await Promise.all(all.map((each) => each.end({ timeout: timeoutSeconds })));
+    const all = [this.#current, ...this.#first, this.#aside, this.#single];
+    await Promise.all(all.map((each) => each?.end({ timeout: timeoutSeconds })));
     await this.#listening?.end({ timeout: timeoutSeconds });
   }
 }

@@ -10,19 +10,18 @@ declare
   saved jsonb := '{}';
   variables jsonb;
   given jsonb := resolve_params.conf - 'configuration';
-  name text;
-  field jsonb;
-  value jsonb;
-  origin text;
 begin
-  params := '{}';
-  origins := '{}';
-  select s.schema, s.environment into known, environment_values from etl.param_schema as s;
+  -- a copy in memory: each look into what is stored would unpack it
+  select s.schema || '{}', s.environment into known, environment_values from etl.param_schema as s;
   if known is null then
     perform etl.raise_problem('unavailable',
       'The database is not set up: run `deno task setup-db` first.', status => 503);
   end if;
-  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(jsonb_set(known, '{properties,configuration}', '{}'), given) as e;
+  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(known, given) as e;
+  if errors <> '[]' then
+    -- a name that is not known may be meant to be this one
+    select jsonb_agg(e) into errors from etl.schema_errors(jsonb_set(known, '{properties,configuration}', '{}'), given) as e;
+  end if;
 
   if resolve_params.conf ? 'configuration' then
     select c.conf into saved from etl.configurations as c where c.name = resolve_params.conf ->> 'configuration';
@@ -41,29 +40,22 @@ begin
   select coalesce(jsonb_object_agg(v.name, v.value), '{}') into variables
     from etl.variables as v where v.name like 'etl\_improved\_\_%';
 
-  for name, field in select * from jsonb_each(known -> 'properties') loop
-    if given ? name then
-      value := given -> name; origin := 'request';
-    elsif saved ? name then
-      value := saved -> name; origin := 'configuration';
-    elsif variables ? ('etl_improved__' || name) then
-      value := variables -> ('etl_improved__' || name); origin := 'variable';
-    elsif environment_values ? name then
-      value := environment_values -> name; origin := 'environment';
-    else
-      value := field -> 'default'; origin := 'default';
-    end if;
-    if origin not in ('request', 'default') then
-      errors := errors || coalesce((
-        select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
-        from etl.schema_errors(field, value, name) as e), '[]');
-    end if;
-    if field ->> 'type' = 'integer' and jsonb_typeof(value) = 'number' then
-      value := to_jsonb(trim_scale((value #>> '{}')::numeric));  -- 5.0 is an integer, too, and becomes 5
-    end if;
-    params := params || jsonb_build_object(name, value);
-    origins := origins || jsonb_build_object(name, origin);
-  end loop;
+  select jsonb_object_agg(p.name, case
+      -- 5.0 is an integer, too, and becomes 5
+      when p.field ->> 'type' = 'integer' and jsonb_typeof(v.value) = 'number' then to_jsonb(trim_scale((v.value #>> '{}')::numeric))
+      else v.value end), jsonb_object_agg(p.name, o.origin)
+  into params, origins
+  from jsonb_each(known -> 'properties') as p (name, field), lateral (
+    select case when given ? p.name then 'request' when saved ? p.name then 'configuration'
+      when variables ? ('etl_improved__' || p.name) then 'variable' when environment_values ? p.name then 'environment'
+      else 'default' end as origin) as o, lateral (
+    select case o.origin when 'request' then given -> p.name when 'configuration' then saved -> p.name
+      when 'variable' then variables -> ('etl_improved__' || p.name) when 'environment' then environment_values -> p.name
+      else p.field -> 'default' end as value) as v;
+  errors := errors || coalesce((
+    select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', o.value)))
+    from jsonb_each_text(resolve_params.origins) as o, etl.schema_errors(known #> array['properties', o.key], resolve_params.params -> o.key, o.key) as e
+    where o.value not in ('request', 'default')), '[]');
   -- what is refused anyway, and larger than confs are, is not searched: that would cost its sender nothing and others a lot
   if errors <> '[]' and length(params::text) > 32768 then
     return;

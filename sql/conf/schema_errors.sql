@@ -9,6 +9,10 @@ declare
   kind text := jsonb_typeof(value);
   wanted text := schema ->> 'type';
   shown jsonb := case when length(value::text) > 200 then to_jsonb(left(value::text, 200) || '…') else value end;
+  -- read more than once: each look into a schema copies what it finds
+  properties jsonb := schema -> 'properties';
+  additional jsonb := schema -> 'additionalProperties';
+  field jsonb;
   branch jsonb;
   found jsonb;
   best jsonb;
@@ -114,33 +118,33 @@ begin
       end loop;
     end if;
   elsif kind = 'object' then
-    select array_agg(key) into known from jsonb_object_keys(schema -> 'properties') as key;
     for name, item in select * from jsonb_each(value) loop
-      if schema -> 'properties' ? name then
-        return query select * from etl.schema_errors(schema -> 'properties' -> name, item,
-          case when path = '' then name else path || '.' || name end);
+      field := properties -> name;
+      if field is not null then
+        return query select * from etl.schema_errors(field, item, case when path = '' then name else path || '.' || name end);
         get diagnostics told_below = row_count;
         told := told + told_below;
-      elsif schema -> 'additionalProperties' = 'false' then
+      elsif additional = 'false' then
+        known := coalesce(known, (select array_agg(key) from jsonb_object_keys(properties) as key));
         near := case when told < 10 then etl.nearest_name(name, known) end;
         told := told + 1;
         return next jsonb_strip_nulls(jsonb_build_object(
           'field', left(case when path = '' then name else path || '.' || name end, 200),
           'code', 'unknown-name', 'message', 'is not a known name' || coalesce('; did you mean ' || near || '?', ''),
           'expected', coalesce(near, 'one of: ' || array_to_string(known, ', '))));
-      elsif jsonb_typeof(schema -> 'additionalProperties') = 'object' then
-        return query select * from etl.schema_errors(schema -> 'additionalProperties', item,
-          case when path = '' then name else path || '.' || name end);
+      elsif jsonb_typeof(additional) = 'object' then
+        return query select * from etl.schema_errors(additional, item, case when path = '' then name else path || '.' || name end);
       end if;
       exit when told >= 100;
     end loop;
     for name in select jsonb_array_elements_text(schema -> 'required') loop
-      if not value ? name and not schema -> 'properties' -> name ? 'default' then
+      field := properties -> name;
+      if not value ? name and not field ? 'default' then
         return next jsonb_build_object('field', case when path = '' then name else path || '.' || name end,
           'code', 'missing', 'message', 'is missing',
-          'expected', case schema -> 'properties' -> name ->> 'type' when 'string' then 'text' when 'boolean' then 'true or false'
+          'expected', case field ->> 'type' when 'string' then 'text' when 'boolean' then 'true or false'
             when 'integer' then 'a number' when 'number' then 'a number' when 'array' then 'a list' when 'object' then 'an object'
-            else coalesce(schema -> 'properties' -> name ->> 'type', 'value') end);
+            else coalesce(field ->> 'type', 'value') end);
       end if;
     end loop;
   end if;

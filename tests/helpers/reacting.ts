@@ -2,6 +2,7 @@ import { setupDatabase } from "../../scripts/setup_db.ts";
 import type { Consumer } from "../../pipeline/consumers/consumer.ts";
 import { startReactions } from "../../queue/reactions.ts";
 import { startSweeper } from "../../timers/sweeper.ts";
+import { Database } from "../../store/database.ts";
 import { consumeRunEnd } from "../../store/reactions.ts";
 import { WorkLoop } from "../../queue/work_loop.ts";
 import { createLog } from "../../telemetry/log.ts";
@@ -39,12 +40,14 @@ export async function startReacting(
   const settings = telemetrySettings(options.env ?? {});
   const reporting = new Reporting(settings);
   const stopping = new AbortController();
+  const database = new Database(dsn, { applicationName: "etl test" });
   // as behind PgBouncer: due work is looked for twice a second
   const loop = new WorkLoop({ sql, log, stopping: stopping.signal });
   await startReactions({
     loop,
     publishes: true,
     sql,
+    single: database.single,
     dsn,
     log,
     settings,
@@ -68,6 +71,7 @@ export async function startReacting(
       stopping.abort();
       await endSweeper();
       await loop.stop(12_000);
+      await database.close({ timeoutSeconds: 1 });
       await reporting.close();
     },
   };

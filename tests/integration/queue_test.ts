@@ -570,6 +570,25 @@ Deno.test("work under a lease is done once for each time that it is due, and aga
   await loop.stop(5_000);
 });
 
+Deno.test("daily views are refreshed over a connection that does nothing else, as each that makes temporary tables costs all others their plans", async (t) => {
+  await using engine = await startEngine(t);
+  await using _reacting = await startReacting(engine);
+  await using owner = await client(engine.db.dsn);
+  await owner.query(`create table public.refreshed (pid integer);
+    create function public.note_refresh() returns trigger language plpgsql as $$
+      begin insert into public.refreshed values (pg_backend_pid()); return new; end $$;
+    create trigger note_refresh before update of done on etl.view_refresh for each row execute function public.note_refresh();
+    grant insert on public.refreshed to public`);
+  await engine.succeed({ batch_size: 5 });
+  const refreshed = async () => (await owner.query("select pid from public.refreshed")).rows;
+  await waitFor(async () => (await refreshed()).length > 0, { what: "a refresh" });
+  const others = await Promise.all(
+    Array.from({ length: 12 }, () => engine.deps.sql`select pg_backend_pid() as pid`),
+  );
+  const pids = new Set(others.flat().map(({ pid }) => pid));
+  for (const { pid } of await refreshed()) assert.ok(!pids.has(pid));
+});
+
 Deno.test("setup-db drops the schema pgboss that 0.1.0 made, and leaves another application's alone", async (t) => {
   await using db = await testDatabase(t);
   const there = async () =>

@@ -58,6 +58,7 @@ Deno.test("SQL: every error of a conf is told in one answer, with field, value a
       /did you mean key\?/,
       /^key$/,
     ],
+    [{ configuratoin: "x" }, "configuratoin", /did you mean configuration\?/],
     [{ batchsize: 5 }, "batchsize", /did you mean batch_size\?/, /^batch_size$/],
     [{ min_ratio: 1 }, "min_ratio", /not a known name/],
     [{ pool: "nope" }, "pool", /is not a known pool/, /default_pool/],
