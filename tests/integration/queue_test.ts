@@ -582,10 +582,24 @@ Deno.test("daily views are refreshed over a connection that does nothing else, a
   await engine.succeed({ batch_size: 5 });
   const refreshed = async () => (await owner.query("select pid from public.refreshed")).rows;
   await waitFor(async () => (await refreshed()).length > 0, { what: "a refresh" });
-  const others = await Promise.all(
-    Array.from({ length: 12 }, () => engine.deps.sql`select pg_backend_pid() as pid`),
+  // on all connections that are free: each holds one of the statements
+  await owner.query("select pg_advisory_lock(1)");
+  const held = Promise.all(
+    Array.from(
+      { length: 6 },
+      () => engine.deps.sql`select pg_backend_pid() as pid, pg_advisory_xact_lock_shared(1)`,
+    ),
   );
-  const pids = new Set(others.flat().map(({ pid }) => pid));
+  await waitFor(
+    async () =>
+      (await owner.query(
+        "select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()",
+      ))
+        .rowCount! >= 5,
+    { what: "statements that wait" },
+  );
+  await owner.query("select pg_advisory_unlock(1)");
+  const pids = new Set((await held).flat().map(({ pid }) => pid));
   for (const { pid } of await refreshed()) assert.ok(!pids.has(pid));
 });
 
