@@ -529,4 +529,4 @@ export function ChartCanvas({ kind, points, series, label }: ChartCanvasProps) {
   );
 }
 
-mount("overview", Overview);
+mount("overview", Overview, { says: true });

@@ -732,4 +732,4 @@ function valueOf({ kind, optional }: EditorField, text: string): unknown {
   return kind === "whole" && /^\d+$/.test(text.trim()) ? Number(text) : text;
 }
 
-mount("resources", ResourceList);
+mount("resources", ResourceList, { says: true });

@@ -820,4 +820,4 @@ function Line({ line }: { line: RunLogLine }) {
   );
 }
 
-mount("run", RunView);
+mount("run", RunView, { says: true });

@@ -3,6 +3,7 @@ import { unstorable } from "./canonical.ts";
 import { type Conf, confSchema, requestJsonSchema } from "./params.ts";
 import { MAX_SUGGESTIONS, nearestName } from "../vocabulary/nearest_name.ts";
 import { errorsText, type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { sourceSchema } from "./sources/schema.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -12,13 +13,12 @@ export function parseConf(value: unknown): Conf {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new Problem("invalid-conf", {
       status: 400,
-      detail: 'The conf must be a JSON object, such as {"batch_size": 1000}.',
+      detail: say("conf-not-object", {}),
     });
   }
   if (hasMoreValues(value, MAX_VALUES)) {
     throw new Problem("invalid-conf", {
-      detail: `The conf has more than ${MAX_VALUES} values besides its records. Put records into ` +
-        "source.records; nothing else in a conf is that large.",
+      detail: say("conf-too-many-values", { n: MAX_VALUES }),
     });
   }
   const parsed = confSchema.safeParse(value, { reportInput: true });
@@ -62,7 +62,7 @@ function hasMoreValues(conf: object, limit: number): boolean {
 export function confProblem(errors: FieldError[]): Problem {
   const unknown = errors.every((error) => error.code === "unknown-name");
   return new Problem(unknown ? "unknown-parameter" : "invalid-conf", {
-    detail: `The conf has ${errorsText(errors)}`,
+    detail: say("conf-errors", { errors: errorsText(errors) }),
     errors,
   });
 }

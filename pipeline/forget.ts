@@ -30,6 +30,7 @@ import {
 } from "../store/forget.ts";
 import type { Client } from "../store/pg.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 
 /** What was removed of a key, and what still has it or may have it. */
 export interface Forgotten {
@@ -93,9 +94,9 @@ export async function forget({ dsn, ...wanted }: Forgetting): Promise<Forgotten>
     return await forgetKey(connection, wanted);
   } catch (error) {
     if (error instanceof Problem || !isTransient(error)) throw error;
-    const why = passing(error)?.words ?? "the connection to the database was lost";
+    const why = passing(error)?.words ?? say("connection-lost", {});
     throw new Problem("unavailable", {
-      detail: `Nothing was forgotten: ${why}. Ask again in a few seconds.`,
+      detail: say("nothing-forgotten", { why }),
       transient: true,
       extra: errorCode(error) === "55P03" ? { locked: true } : {},
     });
@@ -119,7 +120,7 @@ export async function forgetKey(
     const target = await datasetToForget(client, dataset);
     if (target === null) {
       throw new Problem("not-found", {
-        detail: `There is no dataset ${dataset}. GET /api/datasets lists them.`,
+        detail: say("no-dataset", { dataset }),
       });
     }
     if (target.declared?.own) {
@@ -201,9 +202,7 @@ function keysOf(
   const plain = partsOf(key, paths.length);
   if (plain === null) {
     throw new Problem("invalid-conf", {
-      detail: `A key of this dataset has ${paths.length} parts (${
-        paths.join(", ")
-      }): give them with | between them, and \\| for one within a part.`,
+      detail: say("key-parts", { n: paths.length, names: paths.join(", ") }),
       errors: [{ field: "key", message: `must have ${paths.length} parts` }],
     });
   }
@@ -251,7 +250,7 @@ async function rowsOf(client: Client, target: ForgettingDataset, wanted: WantedK
   } catch (error) {
     if (!/^22/.test(errorCode(error) ?? "")) throw error;
     throw new Problem("invalid-conf", {
-      detail: "This is no value of the table's key columns.",
+      detail: say("key-no-value", {}),
       errors: [{ field: "key", message: "is of another type than the key" }],
     });
   }

@@ -1,4 +1,4 @@
-import { type Message, say } from "../vocabulary/messages.ts";
+import { type Message, say, verbatim } from "../vocabulary/messages.ts";
 import { createHmac } from "node:crypto";
 import { Canonicalizer, rawText } from "./canonical.ts";
 import { parsePath } from "./field_path.ts";
@@ -284,7 +284,7 @@ export function withoutValues(error: unknown): unknown {
   const { type, status, transient } = error;
   return new Problem(type, {
     status,
-    detail: error.message.replaceAll(/"[^"]*"/g, '"…"'),
+    detail: verbatim(error.message.replaceAll(/"[^"]*"/g, '"…"')),
     transient,
   });
 }
@@ -302,9 +302,7 @@ export function privacyOf(
   if (exclude.length === 0 && hash.length === 0) return null;
   if (hash.length > 0 && secret === null) {
     throw new Problem("invalid-conf", {
-      detail:
-        "Fields are to be hashed, and this server has no secret for it. Set ETL_HASH_SECRET, the same on every server, " +
-        "to at least 32 random characters (`openssl rand -hex 32`), keep it as you keep passwords, and ask again.",
+      detail: say("no-hash-secret", {}),
       errors: [{ field: "hash", value: hash, message: "needs ETL_HASH_SECRET" }],
     });
   }
@@ -342,9 +340,7 @@ export function refusePrivateKeys(privacy: Privacy | null, slices: unknown[]): v
   const wrong = keys.find((name) => names.includes(name));
   if (wrong === undefined) return;
   throw new Problem("invalid-conf", {
-    detail:
-      `The source is read in parts by ${wrong}, which is a private field, and where a part begins is stored. ` +
-      "Name other unique columns as page_key, or read a query that makes the hash itself.",
+    detail: say("page-key-private", { column: wrong }),
     errors: [{ field: "page_key", value: wrong, message: "is a private field" }],
   });
 }

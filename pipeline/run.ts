@@ -497,8 +497,7 @@ class RunExecution {
     }
     if (stored.length !== plan.slices.length) {
       throw new Problem("source-changed", {
-        detail:
-          `The input has ${plan.slices.length} chunks now, and had ${stored.length} when the run first read it. Request a new run.`,
+        detail: say("slices-changed", { now: plan.slices.length, then: stored.length }),
       });
     }
     // the pin is part of what identifies a spill, so workers must know it from here on
@@ -776,7 +775,7 @@ class RunExecution {
       hopeful ||= this.#context.isReplay || refuseHopelessRun(metas);
       rejected += meta.counts.rejected;
       if (rejected > MAX_QUARANTINE) {
-        throw tooManyRejected(`More than ${MAX_QUARANTINE} records were rejected`, undefined);
+        throw tooManyRejected(say("more-were-rejected", { n: MAX_QUARANTINE }), undefined);
       }
     };
     this.#tracker.begin("transform", "chunk", "validate", "ge_validate");
@@ -924,7 +923,7 @@ class RunExecution {
   #notePublished(events: number, result: PublishResult): void {
     this.#refused += result.refused;
     if (this.#refused > MAX_QUARANTINE) {
-      throw tooManyRejected(`The table refused more than ${MAX_QUARANTINE} rows`, undefined);
+      throw tooManyRejected(say("table-refused-more", { n: MAX_QUARANTINE }), undefined);
     }
     this.#tracker.add("load", {
       busyMs: result.elapsedMs,
@@ -970,18 +969,14 @@ class RunExecution {
 /** The problem of a retry that would put an older state in the place of a later one. */
 function comesLate(): Problem {
   return new Problem("superseded", {
-    detail:
-      "A later run of this source has loaded the table since this one was requested, so the rows that this one would " +
-      "replace or delete may be newer than its input. Nothing was changed. Request a new run.",
+    detail: say("later-run-loaded", {}),
   });
 }
 
 /** The problem of a load that looks for rows which a distributed table's servers would have to look for together. */
 function isDistributed({ schema_name, table_name, write }: Params): Problem {
   return new Problem("invalid-conf", {
-    detail:
-      `${schema_name}.${table_name} is distributed over several servers (Citus). Rows are added and changed there; ` +
-      "write: replace and mirror, and feeds with deletions, need a table of one server. Nothing was changed.",
+    detail: say("table-distributed", { table: `${schema_name}.${table_name}` }),
     errors: [{
       field: "write",
       value: write,
@@ -998,9 +993,8 @@ function cannotCompare(
 ): Problem {
   return new Problem("invalid-conf", {
     detail: there
-      ? `${schema_name}.${table_name} is distributed over several servers (Citus), where rows of a run cannot be compared with it. ` +
-        "Request a dry run without compare: it counts what is new, changed and unchanged."
-      : `There is no table ${schema_name}.${table_name} to compare with.`,
+      ? say("compare-distributed", { table: `${schema_name}.${table_name}` })
+      : say("compare-no-table", { table: `${schema_name}.${table_name}` }),
     errors: [{ field: "compare", value: true, message: "has no table to compare with" }],
   });
 }
@@ -1008,10 +1002,7 @@ function cannotCompare(
 /** The problem of a mirror that could take for gone what it has missed. */
 function notSteady(): Problem {
   return new Problem("invalid-conf", {
-    detail:
-      "The source may miss what moves while it is read, and a mirror would delete that: its module does not say that it is steady, " +
-      "or a table is paged by columns that are not part of source.key. Nothing was read. Add those columns to the key, or name " +
-      "unique columns of the key in page_key, or use on_missing: mark, which marks such rows until they are found again.",
+    detail: say("source-not-steady", {}),
     errors: [{
       field: "on_missing",
       value: "delete",
@@ -1169,9 +1160,9 @@ function checkedParams(run: RunRow): Params {
     message: issue.message,
   }));
   throw new Problem("invalid-conf", {
-    detail: `The parameters of the run are not valid: ${
-      errors.map(({ field, message }) => `${field}: ${message}`).join("; ")
-    }`,
+    detail: say("params-not-valid", {
+      errors: errors.map(({ field, message }) => `${field}: ${message}`).join("; "),
+    }),
     errors,
   });
 }

@@ -1,5 +1,6 @@
 import type { Log } from "../telemetry/log.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { atStage } from "./stage_tracker.ts";
 import type { Stage } from "../vocabulary/words.ts";
 import type { WorkerPool } from "./workers/pool.ts";
@@ -73,7 +74,7 @@ export class RunControl {
     if (this.#why !== null || this.#ended) return;
     this.#why = why;
     this.#abort.abort(
-      new Problem("cancelled", { detail: `The run was stopped: ${why}.` }),
+      new Problem("cancelled", { detail: say("run-stopped", {}) }),
     );
     if (why === "server stops") {
       // chunks in hand are finished, waiting ones are not begun
@@ -131,10 +132,9 @@ export class RunControl {
 }
 
 function tookTooLong(seconds: number, stage: Stage | null): Problem {
-  const whose = stage === null ? "The run" : `Stage ${stage}`;
+  const whose = stage === null ? say("the-run", {}) : say("a-stage", { stage });
   const problem = new Problem("timed-out", {
-    detail: `${whose} took longer than ${seconds.toLocaleString("en-US")} s (timeout_seconds). ` +
-      "Published chunks stay: retry the run to continue after them, with a larger limit if it needs one.",
+    detail: say("took-too-long", { what: whose, seconds: seconds.toLocaleString("en-US") }),
   });
   return stage === null ? problem : atStage(problem, stage) as Problem;
 }

@@ -5,6 +5,7 @@ import { finishRun, giveBackRun, type Outcome, type RunRow, runRow } from "../st
 import type { Log } from "../telemetry/log.ts";
 import type { ValidationResult } from "./expectations/expectations.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import type { RunControl } from "./run_control.ts";
 import { runProblem } from "./run_problem.ts";
 import { runDir } from "./spill/layout.ts";
@@ -53,7 +54,7 @@ export function outcomeOf(error: unknown, { control, tracker, log }: Ending): Ru
   if (why === "replaced" || errorCode(error) === "FencedOut") return { state: "replaced" };
   if (why === "server stops") return { state: "given back" };
   if (why === "cancelled") {
-    const problem = new Problem("cancelled", { detail: "The run was cancelled." });
+    const problem = new Problem("cancelled", { detail: say("run-cancelled", {}) });
     tracker.stop("cancelled", null);
     return { state: "cancelled", error: problem.toJSON() };
   }

@@ -1,5 +1,6 @@
 import { errorCode, isTransient, noteOutage, passing, raisedProblem } from "../store/errors.ts";
 import { type FieldError, Problem, type ProblemType } from "../vocabulary/problem.ts";
+import { say, verbatim } from "../vocabulary/messages.ts";
 
 /** The problem that a function in SQL has raised, as one of ours; any other error as it is. */
 export function asRaised(error: unknown): unknown {
@@ -8,7 +9,7 @@ export function asRaised(error: unknown): unknown {
   const { type, status, detail, errors, ...extra } = raised;
   return new Problem(type as ProblemType, {
     status,
-    detail,
+    detail: verbatim(detail as string),
     errors: errors as FieldError[],
     extra,
     cause: error,
@@ -24,41 +25,38 @@ export function runProblem(thrown: unknown, stage: string | null): Problem {
   const error = asRaised(thrown);
   if (error instanceof Problem) return error;
   noteOutage(error);
-  const where = stage === null ? "" : ` in ${stage}`;
+  const where = stage === null ? "" : say("in-stage", { stage });
   const code = errorCode(error);
   const message = error instanceof Error ? error.message : String(error);
   if (isTransient(error)) {
     const words = passing(error)?.words ??
-      (code === "worker_died" ? "its worker died" : "the connection to the database was lost");
+      (code === "worker_died" ? say("worker-died", {}) : say("connection-lost", {}));
     return new Problem("database-unavailable", {
       transient: true,
-      detail: `The run stopped${where}: ${words} (${message}). It is tried again.`,
+      detail: say("run-stopped-at", { where, why: words, error: message }),
       cause: error,
     });
   }
   if (code === "57014") {
     return new Problem("database-error", {
-      detail:
-        `A statement${where} took longer than db_statement_timeout_ms and was stopped. Allow more time, or use a smaller chunk_size.`,
+      detail: say("statement-timeout", { where }),
       cause: error,
     });
   }
   if (code === "42501") {
     return new Problem("missing-grant", {
-      detail:
-        `The database refused${where}: ${message}. Grant it to the role, or run setup-db --role.`,
+      detail: say("database-refused-grant", { where, error: message }),
       cause: error,
     });
   }
   if (code !== undefined && /^[0-9A-Z]{5}$/.test(code)) {
     return new Problem("database-error", {
-      detail: `The database refused${where} (SQLSTATE ${code}): ${message}`,
+      detail: say("database-refused", { where, code, error: message }),
       cause: error,
     });
   }
   return new Problem("internal", {
-    detail:
-      `Something unexpected happened${where}. The server's log has the details under this run's id.`,
+    detail: say("unexpected-in-run", { where }),
     cause: error,
   });
 }

@@ -13,6 +13,7 @@ import {
 } from "../store/sharing.ts";
 import type { Log } from "../telemetry/log.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { type Alone, SHARED_CHUNKS } from "../vocabulary/sharing.ts";
 import { forEachLane } from "./lanes.ts";
 import type { RunControl } from "./run_control.ts";
@@ -237,8 +238,6 @@ export class SharedRun {
 function stale(): Problem {
   return new Problem("unavailable", {
     transient: true,
-    detail:
-      "A chunk had other keys or contents when a second server prepared it, after the first had died: does its transform depend on more than " +
-      "the record, such as the time or chance? What had not been published is compared anew.",
+    detail: say("chunk-prepared-otherwise", {}),
   });
 }

@@ -1,4 +1,5 @@
 import { Problem } from "../vocabulary/problem.ts";
+import { type Message, say } from "../vocabulary/messages.ts";
 
 const MONTHS = [
   "january",
@@ -71,9 +72,11 @@ export function strptimeParser(
     } else {
       const directive = format[++i] ?? "";
       const part = DIRECTIVES[directive];
-      if (part === undefined) throw refused(format, `%${directive} is not supported`);
+      if (part === undefined) {
+        throw refused(format, say("directive-unsupported", { directive: `%${directive}` }));
+      }
       if (directive !== "%" && seen.has(directive)) {
-        throw refused(format, `%${directive} stands twice`);
+        throw refused(format, say("directive-twice", { directive: `%${directive}` }));
       }
       seen.add(directive);
       source += part;
@@ -156,8 +159,8 @@ function isDate(g: Record<string, string | undefined>): boolean {
   return g.d === undefined || Number(g.d) <= days;
 }
 
-function refused(format: string, why: string): Problem {
+function refused(format: string, why: Message): Problem {
   return new Problem("invalid-conf", {
-    detail: `The format ${JSON.stringify(format)} cannot be used: ${why}.`,
+    detail: say("format-refused", { format: JSON.stringify(format), why }),
   });
 }

@@ -425,26 +425,21 @@ export function unknownFieldsProblem(
   own: OwnTable | null = null,
 ): Problem {
   const names = Object.keys(all);
-  const told = names.slice(0, 5).map((field) =>
-    `${field} (${all[field]!.type}, in ${all[field]!.records} records, such as ${
-      all[field]!.example
-    })`
-  );
+  const told = names.slice(0, 5).map((field) => {
+    const { type, records: n, example } = all[field]!;
+    return say("field-in-records", { field, type, n, example });
+  });
   const dataset = `${schema_name}.${table_name}`;
   const first = all[names[0]!]!;
   return new Problem("schema-changed", {
-    detail:
-      `The records have ${
-        names.length === 1 ? "a field" : `${names.length} fields`
-      } that ${dataset} has no column for: ${
-        told.join(", ")
-      }. Nothing was loaded. Add the column ` +
-      `(${
-        own === null
-          ? `etl dataset alter ${dataset} --add '${names[0]}:${first.type}'`
-          : ownersAdvice(own, names[0]!, first.type)
-      }), drop the field in a transform, or send ` +
-      "such records to the quarantine (schema_policy: quarantine).",
+    detail: say("fields-without-column", {
+      n: names.length,
+      dataset,
+      fields: told.join("; "),
+      how: own === null
+        ? `etl dataset alter ${dataset} --add '${names[0]}:${first.type}'`
+        : ownersAdvice(own, names[0]!, first.type),
+    }),
     errors: names.map((field) => ({
       field,
       value: all[field]!.example,
@@ -458,11 +453,12 @@ export function unknownFieldsProblem(
 function ownersAdvice({ relation, owner, columns }: OwnTable, field: string, type: string): string {
   const name = columnName(field.replaceAll(".", "\\."), new Set());
   const known = columns.find((column) => column.name === field || column.name === name);
-  return known?.generated
-    ? `the table generates ${known.name}, so no run writes it: name another with {"column": …} in source.columns`
-    : `as its owner, ${owner}: alter table ${relation} add column ${quoteIdent(name)} ${
-      sqlType(type)
-    }; or name one with {"column": …} in source.columns`;
+  return known?.generated ? say("table-generates", { column: known.name }) : say("owner-adds", {
+    owner,
+    table: relation,
+    column: quoteIdent(name),
+    type: sqlType(type),
+  });
 }
 
 function shown(value: Json): string {
@@ -710,13 +706,16 @@ export function mapOnto(
       if (wanted === undefined) return [];
       const known = columns.find((column) => column.name === wanted);
       throw new Problem("invalid-conf", {
-        detail: `Field ${path} cannot be stored in column ${wanted}: ${relation} ${
-          known === undefined
-            ? "has no such column"
+        detail: say("field-no-place", {
+          field: path,
+          column: wanted,
+          table: relation,
+          why: known === undefined
+            ? say("has-no-such-column", {})
             : known.generated
-            ? "generates it, and no run writes it"
-            : "has another field there"
-        }.`,
+            ? say("generates-it", {})
+            : say("has-another-there", {}),
+        }),
         errors: [{
           field: `source.columns.${path}.column`,
           value: wanted,
@@ -750,9 +749,12 @@ export function onOwnTable(table: TypedTable, own: OwnTable): TypedTable {
   for (const { name, path } of table.key === null ? [] : keyColumns({ ...table, columns })) {
     if (!Object.hasOwn(casts, name) || casts[name]!.key !== null) continue;
     throw new Problem("invalid-conf", {
-      detail: `Field ${path} cannot be a key: column ${name} of ${own.relation} is of type ${
-        casts[name]!.base
-      }, whose values may differ although their texts are equal.`,
+      detail: say("key-type-refused", {
+        field: path,
+        column: name,
+        table: own.relation,
+        type: casts[name]!.base,
+      }),
       errors: [{
         field: "source.key",
         value: table.key,

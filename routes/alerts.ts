@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import {
   type AlertView,
   consumerParams,
@@ -131,7 +132,7 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
       });
       if (!done) {
         throw new Problem("not-found", {
-          detail: "No incident of that fingerprint is open. GET /api/alerts/open lists them.",
+          detail: say("no-incident", {}),
         });
       }
       return c.json({ fingerprint, action }, 200);

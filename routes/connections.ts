@@ -2,6 +2,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { tablesOf } from "../pipeline/workers/aside.ts";
 import { nearestName } from "../vocabulary/nearest_name.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { Gate } from "./shared/load.ts";
 import { jsonOf, problemResponses } from "./shared/schemas.ts";
@@ -32,7 +33,7 @@ export type SourceTables = z.infer<typeof cataloguedTables>;
 
 /** What the databases of connections hold. */
 export function connectionRoutes(app: OpenAPIHono, { config }: AppDeps): void {
-  const gate = new Gate(AT_ONCE, `${AT_ONCE} catalogues are being read`, { status: 429 });
+  const gate = new Gate(AT_ONCE, say("catalogues-read", { n: AT_ONCE }), { status: 429 });
   app.openapi(
     createRoute({
       method: "get",
@@ -78,10 +79,10 @@ export function connectionRoutes(app: OpenAPIHono, { config }: AppDeps): void {
 function unknown(name: string, known: string[]): Problem {
   const near = nearestName(name, known);
   return new Problem("not-found", {
-    detail:
-      `There is no connection "${name}" to a database${
-        near === undefined ? "" : `; do you mean ${near}?`
-      } Set ETL_CONNECTION_${name.toUpperCase()} to postgres://user:password@host/database or mysql://… ` +
-      "and restart the server.",
+    detail: say("no-database-connection", {
+      name,
+      near: near === undefined ? "." : say("do-you-mean", { name: near }),
+      variable: `ETL_CONNECTION_${name.toUpperCase()}`,
+    }),
   });
 }

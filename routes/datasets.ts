@@ -10,6 +10,7 @@ import { deliveryState, redeliver, requestDelivery } from "../store/deliveries.t
 import { latestReport } from "../store/reports.ts";
 import { delay } from "../store/retry.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { actorOf } from "./access/identity.ts";
 import { readJson, requireJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
@@ -153,7 +154,7 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const body = c.req.valid("json");
       if (!(await listDatasets(deps.sql)).some((each) => each.dataset === dataset)) {
         throw new Problem("not-found", {
-          detail: `There is no dataset ${dataset}. GET /api/datasets lists them.`,
+          detail: say("no-dataset", { dataset }),
         });
       }
       const found = "run_id" in body
@@ -192,7 +193,7 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const known = (await listConsumers(deps.sql)).map((each) => each.consumer);
       if (!known.includes(consumer)) {
         throw new Problem("not-found", {
-          detail: `There is no consumer of that name. There are: ${known.join(", ") || "none"}.`,
+          detail: say("no-consumer", { names: known.join(", ") || "none" }),
         });
       }
       const { delivery_id: deliveryId = null } = c.req.valid("query");
@@ -224,13 +225,13 @@ async function tryConsumer(deps: AppDeps, name: string, signal: AbortSignal): Pr
   const { consumersDir, dsn } = deps.config;
   if (consumersDir === null) {
     throw new Problem("not-found", {
-      detail: "This server has no ETL_CONSUMERS_DIR, the directory of consumers of your own.",
+      detail: say("no-consumers-dir", {}),
     });
   }
   const path = join(resolve(consumersDir), name + ".sql");
   if (!/^[a-z][a-z0-9_]*$/.test(name) || !await isFile(path)) {
     throw new Problem("not-found", {
-      detail: `There is no ${name}.sql in ETL_CONSUMERS_DIR; only consumers in SQL can be tried.`,
+      detail: say("no-sql-consumer", { name }),
     });
   }
   return await trySqlConsumer(path, { dsn, signal });
@@ -284,7 +285,7 @@ export function downstreamRoutes(app: OpenAPIHono, deps: AppDeps): void {
     },
   });
   app.post("/api/etl/downstream", (c) => {
-    requireJson(c, 'The parameters are application/json, e.g. {"top_n": 5}');
+    requireJson(c, say("parameters-are-json", {}));
     return whileWaiting(c, (wait) => requestDownstream(c, deps, wait));
   });
 
@@ -298,7 +299,7 @@ export function downstreamRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.get("/api/deliveries/:id{[0-9]{1,15}}", async (c) => {
     const delivery = await deliveryState(deps.sql, Number(c.req.param("id")));
     if (delivery === null) {
-      throw new Problem("not-found", { detail: "There is no such delivery." });
+      throw new Problem("not-found", { detail: say("no-delivery", {}) });
     }
     return c.json(delivery);
   });
@@ -338,9 +339,12 @@ async function chosenConsumer(
     const own = (await listConsumers(deps.sql)).filter(({ active }) => active)
       .map(({ consumer }) => consumer);
     if (own.includes(type)) return { name: type, params };
-    const expected = `one of ${ANALYSES.join(", ")}, or a consumer: ${own.join(", ")}`;
+    const expected = say("one-of-or-consumer", {
+      names: ANALYSES.join(", "),
+      consumers: own.join(", "),
+    });
     throw new Problem("invalid-conf", {
-      detail: `analysis_type ${type} is neither an analysis nor a consumer; ${expected}.`,
+      detail: say("no-analysis", { type, expected }),
       errors: [{ field: "analysis_type", value: type, message: "is not known", expected }],
     });
   }
@@ -381,8 +385,7 @@ export function reportRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const report = await latestReport(deps.sql, { consumer, analysisType });
       if (report === null) {
         throw new Problem("not-found", {
-          detail:
-            "There is no such report yet: etl_downstream_example writes one after each run, and on POST /api/etl/downstream.",
+          detail: say("no-report", {}),
         });
       }
       return c.json(report, 200);

@@ -2,7 +2,8 @@ import { baseOf, htmlBelow } from "./shared/base_path.ts";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { html } from "hono/html";
-import { Problem, type ProblemType } from "../vocabulary/problem.ts";
+import { Problem, type ProblemType, titleOf } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { PROBLEM_TYPES } from "../vocabulary/problem_types.ts";
 import type { Lang } from "../islands/lib/locale.ts";
 import { PROBLEMS_ES } from "../vocabulary/problems_es.ts";
@@ -56,7 +57,7 @@ export function docsRoutes(app: OpenAPIHono): void {
     const type = c.req.param("type");
     if (!Object.hasOwn(PROBLEM_TYPES, type)) {
       throw new Problem("not-found", {
-        detail: `There is no kind of problem ${type.slice(0, 100)}. /api/problems lists them.`,
+        detail: say("no-problem-type", { type: type.slice(0, 100) }),
       });
     }
     const lang = langOf(c);
@@ -75,10 +76,9 @@ function langOf(c: Context): Lang {
 
 function explained(type: string, lang: Lang) {
   const known = type as ProblemType;
-  const { type: uri, title } = new Problem(known, { detail: "" }).toJSON();
   return {
-    type: uri,
-    title,
+    type: `/api/problems/${known}`,
+    title: titleOf(known),
     ...PROBLEM_TYPES[known],
     ...(lang === "es" ? PROBLEMS_ES[known] : {}),
   };

@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { jobsReport } from "../store/jobs.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { jsonOf, problemResponses } from "./shared/schemas.ts";
@@ -76,7 +77,7 @@ export function jobRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const job = items.find((each) => each.name === name);
       if (job === undefined) {
         throw new Problem("not-found", {
-          detail: `There is no job ${name}. GET /api/jobs lists them.`,
+          detail: say("no-job", { name }),
         });
       }
       return c.json(job, 200);

@@ -11,6 +11,7 @@ import {
 } from "../store/maintenance.ts";
 import { delay } from "../store/retry.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
 import { readJson, requireJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
@@ -93,7 +94,7 @@ export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
     },
   });
   app.post("/api/etl/maintenance", (c) => {
-    requireJson(c, 'The conf is application/json, e.g. {"retention_days_metrics": 60}');
+    requireJson(c, say("maintenance-is-json", {}));
     return whileWaiting(c, (wait) => askForMaintenance(c, deps, wait));
   });
 
@@ -136,7 +137,7 @@ export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const view = await maintenanceView(deps.sql, id);
       if (view === null) {
         throw new Problem("not-found", {
-          detail: `There is no maintenance ${id}. GET /api/etl/maintenance lists them.`,
+          detail: say("no-maintenance", { id }),
         });
       }
       return c.json(view, 200);

@@ -5,6 +5,7 @@ import { consumerSchema } from "../pipeline/consumers/params.ts";
 import { maintenanceConfSchema } from "../pipeline/maintenance/params.ts";
 import { nearestName } from "../vocabulary/nearest_name.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { jobSchedule } from "../pipeline/schedules/cron.ts";
 import { errorCode } from "../store/errors.ts";
 import { JOB_VARIABLE, SETTABLE_JOBS } from "../store/jobs.ts";
@@ -28,7 +29,7 @@ const FOREIGN_KEY_VIOLATION = "23503";
 interface Resource<T extends z.ZodObject> {
   path: string;
   /** As an error names it: "a configuration". */
-  noun: string;
+  noun: "configuration" | "variable" | "pool";
   table: NamedTable;
   body: T;
   /** Further checks of what is put. */
@@ -58,7 +59,7 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
       parseConf(conf);
       if ("configuration" in conf) {
         throw new Problem("invalid-conf", {
-          detail: "A configuration cannot start from another one: put its values in.",
+          detail: say("configuration-nested", {}),
           errors: [{ field: "conf.configuration", message: "is not allowed here" }],
         });
       }
@@ -126,17 +127,17 @@ function checkJobVariable(name: string, value: unknown): void {
   if (!known.includes(name)) {
     const near = nearestName(name, known);
     throw new Problem("invalid-conf", {
-      detail: `${name} is no job whose schedule can be set${
-        near === undefined ? "" : `; do you mean ${near}?`
-      } There are ${known.join(", ")}.`,
+      detail: say("no-job-schedule", {
+        name,
+        near: near === undefined ? "." : say("do-you-mean", { name: near }),
+        names: known.join(", "),
+      }),
       errors: [{ field: "name", value: name, message: "is not known" }],
     });
   }
   if (jobSchedule(value) !== undefined) return;
   throw new Problem("invalid-conf", {
-    detail:
-      `${name} is five fields of figures, *, -, / and commas in UTC, such as "30 3 * * 0", or @hourly, @daily, ` +
-      "@weekly, @monthly, @yearly.",
+    detail: say("job-schedule-form", { name }),
     errors: [{
       field: "value",
       value,
@@ -152,7 +153,7 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
   const row = z.record(z.string(), z.any());
   const missing = (which: string) =>
     new Problem("not-found", {
-      detail: `There is no ${noun} ${which}. \`etl ${noun} list\` and GET ${path} list them.`,
+      detail: say("no-such-entry", { what: say(`a-${noun}`, {}), name: which, noun, path }),
     });
 
   app.openapi(
@@ -220,8 +221,7 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       const { name } = c.req.valid("param");
       if (resource.keep === name) {
         throw new Problem("conflict", {
-          detail:
-            `The ${noun} ${name} is what runs use that name none; it can be changed, not removed.`,
+          detail: say("default-stays", { name }),
         });
       }
       try {
@@ -229,8 +229,7 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       } catch (error) {
         if (errorCode(error) !== FOREIGN_KEY_VIOLATION) throw error;
         throw new Problem("conflict", {
-          detail:
-            `The ${noun} ${name} is used by runs and cannot be removed. Set its slots to 0 to stop it.`,
+          detail: say("pool-used", { name }),
         });
       }
       return c.body(null, 204);

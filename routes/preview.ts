@@ -16,6 +16,7 @@ import { declaredTable } from "../store/typed_tables.ts";
 import { parseJson } from "../pipeline/sources/json_text.ts";
 import type { Plain } from "../pipeline/sources/source.ts";
 import { errorsText, type FieldError, Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { notEmpty, readQuery } from "./run_request.ts";
 import { bodyBytesOf, routeOf } from "./access/route_rules.ts";
 import { spool } from "../pipeline/sources/local/spool.ts";
@@ -88,7 +89,7 @@ const previewSchema = z.object({
 
 /** What the first records of a source would become. */
 export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
-  const gate = new Gate(AT_ONCE, `${AT_ONCE} previews are being made`, { status: 429 });
+  const gate = new Gate(AT_ONCE, say("previews-made", { n: AT_ONCE }), { status: 429 });
   app.openAPIRegistry.registerPath({
     method: "post",
     path: "/api/etl/preview",
@@ -151,9 +152,7 @@ async function spoolBody(c: Context, source: PreviewContext["source"]): Promise<
 async function confOf(c: Context): Promise<unknown> {
   if (mediaType(c) === "application/json") return await readJson(c);
   throw new Problem("unsupported-media-type", {
-    detail:
-      "Request a preview with application/json, the conf of a run with its source, or with data as one of " +
-      `${Object.keys(DATA_TYPES).join(", ")}.`,
+    detail: say("preview-type", { types: Object.keys(DATA_TYPES).join(", ") }),
   });
 }
 
@@ -215,7 +214,10 @@ function withToday(conf: unknown): unknown {
 }
 
 function invalid(errors: FieldError[]): Problem {
-  return new Problem("invalid-conf", { detail: `The conf has ${errorsText(errors)}`, errors });
+  return new Problem("invalid-conf", {
+    detail: say("conf-errors", { errors: errorsText(errors) }),
+    errors,
+  });
 }
 
 /** What is needed to read a source outside of a run, with a directory that is removed at the end. */

@@ -6,6 +6,7 @@ import { hasOpenRecords, listQuarantine, quarantineRules } from "../store/quaran
 import type { RunDetail } from "../vocabulary/run_schema.ts";
 import { replayRun } from "../store/runs.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { actorOf } from "./access/identity.ts";
 import { waitForEnd } from "./run_events.ts";
 import { knownRun } from "./runs.ts";
@@ -153,8 +154,7 @@ async function replay(
   const run = await originOf(deps, id);
   if (!isOver(run.state)) {
     throw new Problem("conflict", {
-      detail:
-        `Run ${run.run_id} is ${run.state}; its quarantine can be replayed when it has ended.`,
+      detail: say("replay-too-early", { run: run.run_id, state: run.state }),
     });
   }
   // what is private is what the dataset has declared by now
@@ -202,7 +202,7 @@ function changedSource(source: Members, changed: unknown): Members {
     : ["source"];
   if (fixed.length > 0) {
     throw new Problem("invalid-conf", {
-      detail: `A replay reads the quarantine, so ${fixed.join(", ")} cannot be set.`,
+      detail: say("replay-fixed", { names: fixed.join(", ") }),
       errors: fixed.map((name) => ({
         field: `set.source.${name}`,
         message: "cannot be set",

@@ -53,7 +53,7 @@ export async function readRunRequest(
   if (format !== undefined) return await readDataRequest(c, deps, format);
   requireJson(
     c,
-    `A run request is application/json, or data as one of ${Object.keys(DATA_TYPES).join(", ")}`,
+    say("run-request-types", { types: Object.keys(DATA_TYPES).join(", ") }),
   );
   refuseQuery(c);
   try {
@@ -64,7 +64,7 @@ export async function readRunRequest(
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new Problem("invalid-conf", {
-      detail: `The conf holds what PostgreSQL cannot store: ${error.message}.`,
+      detail: say("conf-not-storable", { what: error.message }),
     });
   }
 }
@@ -87,8 +87,7 @@ function ofAirflow(body: unknown): unknown {
   if (names.some((name) => !AIRFLOW_FIELDS.includes(name))) return body;
   if (names.length > 0) {
     throw new Problem("unknown-parameter", {
-      detail: `Of a DAG run of Airflow only conf is taken, not ${names.join(", ")}. Send the ` +
-        'members of conf, or {"conf": {…}} alone; the header Idempotency-Key takes the place of dag_run_id.',
+      detail: say("dag-run-members", { names: names.join(", ") }),
       errors: names.map((field) => ({ field, message: "is Airflow's, and has no meaning here" })),
     });
   }
@@ -100,9 +99,7 @@ function refuseQuery(c: Context): void {
   const names = Object.keys(c.req.query()).filter((name) => name !== "wait");
   if (names.length === 0) return;
   throw new Problem("bad-request", {
-    detail: `Put the parameters of a JSON request into its body; the query has ${
-      names.join(", ")
-    }.`,
+    detail: say("params-in-query", { names: names.join(", ") }),
     errors: names.map((field) => ({
       field,
       value: c.req.query(field)!.slice(0, 100),
@@ -197,7 +194,7 @@ export async function* notEmpty(body: AsyncIterable<Uint8Array>): AsyncGenerator
     yield block;
   }
   if (!empty) return;
-  throw new Problem("bad-request", { detail: "The body is empty: there is nothing to load." });
+  throw new Problem("bad-request", { detail: say("body-empty", {}) });
 }
 
 /** A compressed body would be read as the bytes that it is. */
@@ -205,7 +202,7 @@ function refuseEncoding(c: Context): void {
   const encoding = c.req.header("content-encoding") ?? "identity";
   if (encoding === "identity") return;
   throw new Problem("unsupported-media-type", {
-    detail: `The body is sent with content-encoding ${encoding.slice(0, 50)}. Send it as it is.`,
+    detail: say("body-encoded", { encoding: encoding.slice(0, 50) }),
   });
 }
 
@@ -222,9 +219,10 @@ function charsetOf(c: Context, format: string): { encoding?: string } {
   }
   if (ENCODINGS.some((known) => known === encoding)) return { encoding: encoding! };
   throw new Problem("unsupported-media-type", {
-    detail: `The charset ${
-      charset.slice(0, 50)
-    } is not read. Send the text as UTF-8, or as one of: ${ENCODINGS.join(", ")}.`,
+    detail: say("charset-not-read", {
+      charset: charset.slice(0, 50),
+      encodings: ENCODINGS.join(", "),
+    }),
   });
 }
 
@@ -249,8 +247,8 @@ export function readQuery(c: Context, format: string) {
     if (texts.length > 1 && !takesList || name === "source") {
       throw new Problem("bad-request", {
         detail: name === "source"
-          ? "The source of a request with data is the data: give its key, event_type, … in the query."
-          : `${name} is given ${texts.length} times.`,
+          ? say("source-is-data", {})
+          : say("given-several-times", { name, n: texts.length }),
         errors: [{
           field: name,
           value: texts[0]!.slice(0, 100),

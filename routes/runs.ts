@@ -1,4 +1,4 @@
-import type { Message } from "../vocabulary/messages.ts";
+import { type Message, say } from "../vocabulary/messages.ts";
 import { runFor } from "./shared/language.ts";
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
@@ -180,7 +180,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
 async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
   if (deps.status().draining) {
     throw new Problem("unavailable", {
-      detail: "This server is stopping. Use another one, or try again soon.",
+      detail: say("server-stopping", {}),
     });
   }
   return await whileWaiting(c, async (wait) => {
@@ -218,7 +218,7 @@ export async function knownRun(deps: AppDeps, id: string): Promise<RunDetail> {
 
 function noSuchRun(id: string): Problem {
   return new Problem("not-found", {
-    detail: `There is no run ${id}. GET /api/etl/runs lists them.`,
+    detail: say("no-run", { id }),
   });
 }
 

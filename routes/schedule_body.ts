@@ -3,6 +3,7 @@ import { z } from "@hono/zod-openapi";
 import { OVERLAPS } from "../vocabulary/words.ts";
 import { parseConf } from "../pipeline/conf_errors.ts";
 import { errorsText, type FieldError, Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { cronWords, SlotClock, tidyCron, tidyZone } from "../pipeline/schedules/cron.ts";
 import {
   checkSlotConf,
@@ -161,7 +162,10 @@ export async function checkedValues(
   }
   errors.push(...await confErrorsOf(conf, clock, deps));
   if (errors.length > 0) {
-    throw new Problem("invalid-conf", { detail: `The schedule has ${errorsText(errors)}`, errors });
+    throw new Problem("invalid-conf", {
+      detail: say("schedule-errors", { errors: errorsText(errors) }),
+      errors,
+    });
   }
   return {
     ...rest,
@@ -214,6 +218,6 @@ export async function knownSchedule(deps: AppDeps, name: string): Promise<Schedu
 
 export function noSuchSchedule(name: string): Problem {
   return new Problem("not-found", {
-    detail: `There is no schedule ${name}. GET /api/schedules lists them.`,
+    detail: say("missing-schedule", { name }),
   });
 }

@@ -17,6 +17,7 @@ import {
 } from "../store/schedules.ts";
 import { activeTraceparent } from "../telemetry/integrations/opentelemetry.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
 import { acceptedLang } from "./dashboard/preferences.ts";
 import {
@@ -149,7 +150,7 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
         : readMoment(until, { field: "until", timeZone: time_zone });
       if (end !== null && end <= await databaseNow(deps.sql)) {
         throw new Problem("invalid-conf", {
-          detail: "A pause ends in the future.",
+          detail: say("pause-past", {}),
           errors: [{
             field: "until",
             value: until,
@@ -410,7 +411,7 @@ function range(
   const end = to === undefined ? now : readMoment(to, { field: "to", timeZone, end: true });
   const wrong = (field: string, value: string | undefined, message: string, expected: string) =>
     new Problem("invalid-conf", {
-      detail: `${field} ${message}.`,
+      detail: say("range-refused", { errors: `${field} ${message}` }),
       errors: [{ field, value, message, expected }],
     });
   if (start > now) throw wrong("from", from, "has not come yet", "a time in the past");
@@ -426,8 +427,7 @@ function pastSlots(clock: SlotClock, { start, end }: { start: Date; end: Date })
     if (slots.length === MAX_BACKFILL) {
       const last = slots.at(-1)!.slot.toISOString();
       throw new Problem("invalid-conf", {
-        detail: `There are more than ${MAX_BACKFILL} slots in this time. ` +
-          `Run it in pieces: the first ends at ${last}.`,
+        detail: say("too-many-slots", { n: MAX_BACKFILL, last }),
         errors: [{
           field: "to",
           value: end.toISOString(),

@@ -17,6 +17,7 @@ import {
   type SuiteText,
 } from "../store/suites.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { actorOf } from "./access/identity.ts";
 import { columnProposals, paramsOf, withSource } from "./preview.ts";
 import { knownRun } from "./runs.ts";
@@ -137,7 +138,7 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const result = await runValidation(deps.sql, id);
       if (result !== null) return c.json(result, 200);
       throw new Problem("not-found", {
-        detail: `Run ${id} has no validation result: it had no suite, or has not come so far.`,
+        detail: say("no-validation", { id }),
       });
     },
   );
@@ -156,14 +157,14 @@ async function knownSuite(deps: AppDeps, name: string) {
 
 function noSuchSuite(name: string): Problem {
   return new Problem("not-found", {
-    detail: `There is no suite ${name}. GET /api/suites lists them.`,
+    detail: say("missing-suite", { name }),
   });
 }
 
 /** An empty body must not empty a suite. */
 function noExpectations(): Problem {
   return new Problem("invalid-conf", {
-    detail: "The body is not a suite: it has no expectations. An empty suite has an empty list.",
+    detail: say("body-no-suite", {}),
     errors: [{ field: "expectations", message: "is missing", expected: "a list" }],
   });
 }
@@ -173,7 +174,7 @@ async function bodyObject(c: Context): Promise<Record<string, unknown>> {
   if (typeof body === "object" && body !== null && !Array.isArray(body)) {
     return body as Record<string, unknown>;
   }
-  throw new Problem("bad-request", { detail: "The body must be a JSON object." });
+  throw new Problem("bad-request", { detail: say("body-no-object", {}) });
 }
 
 const MAX_SAMPLE = 10_000;
@@ -198,7 +199,7 @@ const profileSchema = z.object({
 
 /** Trying a suite without storing it, and proposing one. */
 export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
-  const gate = new Gate(AT_ONCE, `${AT_ONCE} suites are being tried or profiled`, { status: 429 });
+  const gate = new Gate(AT_ONCE, say("suites-tried", { n: AT_ONCE }), { status: 429 });
   app.openAPIRegistry.registerPath({
     method: "post",
     path: "/api/suites/try",
@@ -227,8 +228,7 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const samples = [records, conf, dataset].filter((each) => each !== undefined).length;
     if (Object.keys(unknown).length > 0 || samples > 1) {
       throw new Problem("bad-request", {
-        detail:
-          "The body has the suite, and either records, the conf of a source or a dataset; nothing else.",
+        detail: say("suite-try-body", {}),
       });
     }
     const suite = { name: "draft", ...objectOf(draft, "suite") };
@@ -336,7 +336,7 @@ function objectOf(value: unknown, what: string): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     return value as Record<string, unknown>;
   }
-  throw new Problem("bad-request", { detail: `${what} must be a JSON object.` });
+  throw new Problem("bad-request", { detail: say("must-be-object", { what }) });
 }
 
 function sampleOf(records: unknown): SourceRecord[] {
@@ -346,7 +346,7 @@ function sampleOf(records: unknown): SourceRecord[] {
     return records;
   }
   throw new Problem("bad-request", {
-    detail: `records must be a list of at most ${MAX_SAMPLE} JSON objects; or give a conf.`,
+    detail: say("sample-form", { n: MAX_SAMPLE }),
     errors: [{ field: "records", message: "is not a list of objects", expected: "[{…}, …]" }],
   });
 }
@@ -361,23 +361,19 @@ function wholeNumber(text: string, max: number): number {
 
 function badQuery(field: string, value: string, expected: string): Problem {
   return new Problem("bad-request", {
-    detail: `${field} must be ${expected}.`,
+    detail: say("must-be", { field, expected }),
     errors: [{ field, value, message: "is not valid", expected }],
   });
 }
 
 function tryTooSlow(): Problem {
   return new Problem("source-unreadable", {
-    detail: `The suite was not tried after ${TRY_MS / 1000} s. The source is slow to answer, the ` +
-      "transform module does not end, or the schemas or patterns of the suite are large. Try a " +
-      "smaller sample.",
+    detail: say("suite-try-too-slow", { seconds: TRY_MS / 1000 }),
   });
 }
 
 function profileTooSlow(timeoutMs: number): Problem {
   return new Problem("source-unreadable", {
-    detail:
-      `The profile was not ready after ${timeoutMs / 1000} s. Ask for fewer records, or use ` +
-      "`etl profile` without a server, which has no such limit.",
+    detail: say("profile-too-slow", { seconds: timeoutMs / 1000 }),
   });
 }

@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { createToken, endSessions, listTokens, revokeToken, tokenIdOf } from "../store/tokens.ts";
 import { ROLES } from "../vocabulary/words.ts";
 import { type Access, ENVIRONMENT_TOKEN } from "./access/access.ts";
@@ -104,8 +105,8 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
       if (token === null) {
         throw new Problem("not-found", {
           detail: name === ENVIRONMENT_TOKEN
-            ? "The token of the environment is revoked by changing ETL_ADMIN_TOKEN and starting the servers again."
-            : `No token in use has the name ${name}. GET /api/tokens lists them.`,
+            ? say("environment-token", {})
+            : say("no-token", { name }),
         });
       }
       access.changed();
@@ -130,7 +131,7 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
       const tokenId = name === ENVIRONMENT_TOKEN ? null : await tokenIdOf(deps.sql, name);
       if (tokenId === null && name !== ENVIRONMENT_TOKEN) {
         throw new Problem("not-found", {
-          detail: `No token in use has the name ${name}. GET /api/tokens lists them.`,
+          detail: say("no-token", { name }),
         });
       }
       const ended = await endSessions(deps.sql, tokenId, actorOf(c));
@@ -142,8 +143,6 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
 
 function nameTaken(name: string): Problem {
   return new Problem("conflict", {
-    detail: TAKEN.has(name)
-      ? `${name} is how the audit table names others. Choose another name.`
-      : `There is a token ${name} in use. Revoke it first, or choose another name.`,
+    detail: TAKEN.has(name) ? say("token-name-reserved", { name }) : say("token-in-use", { name }),
   });
 }

@@ -1,6 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { plainType, proposeTable } from "../pipeline/typed_rows.ts";
 import {
   distributeDataset,
@@ -111,8 +112,7 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const found = await typedView(deps.sql, dataset);
     if (found !== null) return { ...found, table: await declaredTable(deps.sql, dataset) };
     throw new Problem("not-found", {
-      detail:
-        `There is no dataset ${dataset} that a run has written. GET /api/datasets lists them.`,
+      detail: say("no-dataset-written", { dataset }),
     });
   };
 
@@ -209,7 +209,7 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const dataset = datasetName(c.req.valid("param").dataset);
       if ((await known(dataset)).view === null) {
         throw new Problem("not-found", {
-          detail: `Dataset ${dataset} has no declared columns, so there is nothing to remove.`,
+          detail: say("no-declared-columns", { dataset }),
         });
       }
       await setDatasetColumns(deps.sql, dataset, { columns: null, actor: actorOf(c) });

@@ -1,7 +1,7 @@
 /** `deno task backup`: writes everything that the pipeline keeps to a file, and checks such files. */
 import { parseArgs } from "node:util";
 import { environmentSchema } from "../server/config.ts";
-import { Problem } from "../vocabulary/problem.ts";
+import { TerminalProblem } from "../vocabulary/problem.ts";
 import { checkBackup } from "../store/backup/checked_file.ts";
 import { takeBackup } from "./backup/take_backup.ts";
 import { bytes, tableList } from "./backup/words.ts";
@@ -83,7 +83,7 @@ function settings(env: Record<string, string>): { dir: string; keepCount: number
   const parsed = environmentSchema.pick({ BACKUP_DIR: true, KEEP_BACKUPS: true })
     .safeParse({ ...(dir ? { BACKUP_DIR: dir } : {}), ...(keep ? { KEEP_BACKUPS: keep } : {}) });
   if (!parsed.success) {
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail: parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`)
         .join("; "),
     });

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { basename, join, resolve } from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
-import { Problem } from "../vocabulary/problem.ts";
+import { TerminalProblem } from "../vocabulary/problem.ts";
 import { assetReferences, type Manifest, manifestSchema } from "../routes/dashboard/assets.ts";
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
@@ -88,7 +88,7 @@ async function bundle(projectDir: string, written: Writer): Promise<Manifest["sc
     write: false,
   });
   if (!result.success) {
-    throw new Problem("internal", {
+    throw new TerminalProblem("internal", {
       detail: `The dashboard's scripts could not be built:\n${
         result.errors.map(({ text, location }) => `${location?.file}:${location?.line}: ${text}`)
           .join("\n")

@@ -1,4 +1,4 @@
-import { Problem } from "../vocabulary/problem.ts";
+import { TerminalProblem } from "../vocabulary/problem.ts";
 import { type Dsn, formatDsn, parseDsn } from "../store/dsn.ts";
 
 /** Variables that may be given as `<NAME>_FILE`: a file that holds the value, such as a mounted secret. */
@@ -17,7 +17,7 @@ export function resolveEnvironment(given: Record<string, string>): Record<string
     const target = FROM_FILE.exec(name)?.[1];
     if (target === undefined || path === "") continue;
     if (env[target]) {
-      throw new Problem("invalid-conf", {
+      throw new TerminalProblem("invalid-conf", {
         detail: `${target} and ${name} are both set: keep one of them.`,
       });
     }
@@ -39,13 +39,13 @@ function read(name: string, path: string): string {
   try {
     text = Deno.readTextFileSync(path).replace(/\r?\n$/, "");
   } catch (error) {
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail: `${name} names ${path}, which cannot be read (${(error as Error).name}): ` +
         "check that the file is mounted and that this account may read it.",
     });
   }
   if (text === "") {
-    throw new Problem("invalid-conf", { detail: `${name} names ${path}, which is empty.` });
+    throw new TerminalProblem("invalid-conf", { detail: `${name} names ${path}, which is empty.` });
   }
   return text;
 }

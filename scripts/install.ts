@@ -4,7 +4,7 @@
  * installed: it imports no package.
  */
 import { resolve } from "node:path";
-import { Problem } from "../vocabulary/problem.ts";
+import { TerminalProblem } from "../vocabulary/problem.ts";
 import { runScript } from "./run_script.ts";
 import { duration, Terminal } from "./terminal.ts";
 
@@ -25,7 +25,7 @@ async function main(): Promise<number> {
   clearTimeout(announcing);
   if (!success) {
     const said = new TextDecoder().decode(stderr).replace(/\n\s*Stack backtrace:.*/s, "").trim();
-    throw new Problem("unavailable", {
+    throw new TerminalProblem("unavailable", {
       detail: "The dependencies could not be installed. They come from the npm registry: check " +
         `the network (and the registry that ~/.npmrc names), then try again.\n${said}`,
     });

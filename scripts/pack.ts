@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { dirname, join, relative, resolve } from "node:path";
-import { Problem } from "../vocabulary/problem.ts";
+import { TerminalProblem } from "../vocabulary/problem.ts";
 import { VERSION } from "../vocabulary/version.ts";
 import { runScript } from "./run_script.ts";
 
@@ -41,13 +41,13 @@ export async function pack(dist: string): Promise<string> {
     args: ["pack", "--silent", "--pack-destination", dist],
     cwd: dir,
   }).output().catch((cause) => {
-    throw new Problem("unavailable", {
+    throw new TerminalProblem("unavailable", {
       detail: "npm, which comes with Node, makes the package and is not on the PATH.",
       cause,
     });
   });
   if (!success) {
-    throw new Problem("internal", {
+    throw new TerminalProblem("internal", {
       detail: `npm pack failed: ${new TextDecoder().decode(stderr)}`,
     });
   }

@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { databasePlace } from "../store/dsn.ts";
 import type { RunDetail } from "../vocabulary/run_schema.ts";
-import { Problem } from "../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../vocabulary/problem.ts";
 import { post, remoteApi } from "./cli/api.ts";
 import { followRun } from "./cli/run_follow.ts";
 import { RunScreen, runSummary, summaryLines } from "./cli/run_screen.ts";
@@ -63,7 +63,7 @@ function readArguments(): { once: boolean; port: number | undefined; help: boole
     return { once: values.once, port, help: values.help };
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
-    throw new Problem("bad-request", { detail: `${detail}\n\n${HELP}` });
+    throw new TerminalProblem("bad-request", { detail: `${detail}\n\n${HELP}` });
   }
 }
 
@@ -210,7 +210,7 @@ async function untilEnded(
 ): Promise<number> {
   const code = await launched.ended;
   if (!state.ending) {
-    throw new Problem("unavailable", {
+    throw new TerminalProblem("unavailable", {
       detail: `The server ended by itself with code ${code}. ${logFile} says why.`,
     });
   }
@@ -222,12 +222,12 @@ function explained(error: unknown, logFile: string): unknown {
   if (error instanceof Problem) return error;
   if (error instanceof ServerEndedError) {
     const said = error.lastLines.filter((line) => !/^\s+at /.test(line)).slice(-5).join("\n  ");
-    return new Problem("unavailable", {
+    return new TerminalProblem("unavailable", {
       detail: `The server did not start. Its last words, all of them in ${logFile}:\n  ${said}`,
       cause: error,
     });
   }
-  return new Problem("unavailable", {
+  return new TerminalProblem("unavailable", {
     detail: `The server did not answer: ${error instanceof Error ? error.message : error}. ` +
       `Its log is in ${logFile}.`,
     cause: error,

@@ -9,7 +9,7 @@
  * There is no embedded PostgreSQL here; `KPIS_PG_DSN` has to be set.
  */
 import { resolve } from "node:path";
-import { Problem } from "../vocabulary/problem.ts";
+import { TerminalProblem } from "../vocabulary/problem.ts";
 import { resolveEnvironment } from "./environment.ts";
 import { runScript } from "./run_script.ts";
 import { prepareServerEnvironment, serverArguments, serverVariables } from "./server_process.ts";
@@ -36,7 +36,7 @@ if (import.meta.main) {
     const projectDir = resolve(import.meta.dirname ?? ".", "..");
     const env = resolveEnvironment(Deno.env.toObject());
     if (!env.KPIS_PG_DSN) {
-      throw new Problem("invalid-conf", {
+      throw new TerminalProblem("invalid-conf", {
         detail: "KPIS_PG_DSN is not set, and nothing here starts a PostgreSQL: give it, or a " +
           "file that holds it as KPIS_PG_DSN_FILE.",
       });

@@ -1,7 +1,7 @@
 import { realPaths } from "../pipeline/workers/permissions.ts";
 import { resolve } from "node:path";
 import { CLOUD_METADATA } from "../pipeline/sources/http/address_guard.ts";
-import { Problem } from "../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../vocabulary/problem.ts";
 import {
   hostOfConnection,
   isHttpConnection,
@@ -178,7 +178,7 @@ function checked(host: string): string {
   if (/^(\*\.)?[a-z0-9_.-]+(:\d+)?$/i.test(host) || /^\[[0-9a-f:.]+\](:\d+)?$/i.test(host)) {
     return host;
   }
-  throw new Problem("invalid-conf", {
+  throw new TerminalProblem("invalid-conf", {
     detail: `ETL_HTTP_SOURCES, ETL_HTTP_PRIVATE_HOSTS and ETL_CONSUMER_HOSTS list hosts, e.g. ` +
       `"data.example.com,*.example.org:8443", and "${host}" is none.`,
   });
@@ -195,7 +195,7 @@ function named(name: string, dsn: string): void {
   try {
     ({ hosts } = parseSourceDsn(dsn));
   } catch (error) {
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail: (error as Problem).message.replace(
         "The connection string must be",
         `${name} must be a connection string`,
@@ -203,7 +203,7 @@ function named(name: string, dsn: string): void {
     });
   }
   if (hosts.some(({ host }) => host.startsWith("/"))) {
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail: `${name} names a Unix socket, which the server may not use: write host=127.0.0.1.`,
     });
   }
@@ -218,7 +218,9 @@ function parse(name: string, value: string): URL {
   try {
     return new URL(value);
   } catch {
-    throw new Problem("invalid-conf", { detail: `${name} must be a URL, e.g. https://host/path.` });
+    throw new TerminalProblem("invalid-conf", {
+      detail: `${name} must be a URL, e.g. https://host/path.`,
+    });
   }
 }
 
@@ -241,7 +243,7 @@ function lineageFile(env: Record<string, string>): string[] {
 function paths(all: string[]): string {
   const bad = all.find((path) => path.includes(","));
   if (bad !== undefined) {
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail: `${bad} has a comma in its path, which Deno's permissions cannot express. ` +
         "Use a directory without one.",
     });
@@ -259,6 +261,6 @@ function list(value: string | undefined): string[] {
 
 function required(env: Record<string, string>, name: string): string {
   const value = env[name];
-  if (!value) throw new Problem("invalid-conf", { detail: `${name} is not set.` });
+  if (!value) throw new TerminalProblem("invalid-conf", { detail: `${name} is not set.` });
   return value;
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { readConfig } from "../server/config.ts";
-import { Problem } from "../vocabulary/problem.ts";
+import { TerminalProblem } from "../vocabulary/problem.ts";
 import { readableVariables, serverPermissions } from "./server_permissions.ts";
 
 interface ServerProcessOptions {
@@ -169,7 +169,7 @@ async function madeDir(name: string, path: string): Promise<string> {
   try {
     await Deno.mkdir(path, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    throw new Problem("bad-request", {
+    throw new TerminalProblem("bad-request", {
       detail: `The directory ${path} cannot be made: ${
         (cause as Error).message
       }. Set ${name} to one that can be written to.`,
@@ -184,7 +184,7 @@ async function refuseSpecial(name: string, path: string): Promise<void> {
   const real = await Deno.realPath(path).catch(() => path);
   const root = /^\/(dev|proc|sys)(?=\/|$)/.exec(real)?.[0];
   if (root === undefined) return;
-  throw new Problem("bad-request", {
+  throw new TerminalProblem("bad-request", {
     detail:
       `${name} is ${path}, below ${root}, where a server with limited permissions can open no files. ` +
       "Name a directory elsewhere; a file system in memory (tmpfs) can be mounted there.",

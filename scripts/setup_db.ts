@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { Problem, type ProblemType } from "../vocabulary/problem.ts";
+import { Problem, type ProblemType, TerminalProblem } from "../vocabulary/problem.ts";
 import { errorCode, raisedProblem } from "../store/errors.ts";
 import { delay } from "../store/retry.ts";
 import { connect, quoteIdent } from "../store/pg.ts";
@@ -59,7 +59,7 @@ async function heldUp(client: Client, patienceMs: number): Promise<Problem> {
       select l.pid from pg_locks as l join pg_class as c on c.oid = l.relation
       where l.granted and c.relnamespace in ('etl'::regnamespace, 'public'::regnamespace))
     order by a.xact_start limit 3`);
-  return new Problem("unavailable", {
+  return new TerminalProblem("unavailable", {
     detail:
       `The tables were in use for ${Math.round(patienceMs / 1000)} s, so nothing was changed` +
       (rows.length === 0 ? ". " : `: ${rows.map(({ who }) => who).join(", ")}. `) +
@@ -118,7 +118,10 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
   } catch (error) {
     const raised = raisedProblem(error);
     if (raised === null) throw await rightsProblem(client, error) ?? error;
-    throw new Problem(raised.type as ProblemType, { detail: raised.detail, status: raised.status });
+    throw new TerminalProblem(raised.type as ProblemType, {
+      detail: raised.detail,
+      status: raised.status,
+    });
   } finally {
     await client.end();
   }
@@ -158,7 +161,7 @@ async function rightsProblem(client: Client, error: unknown): Promise<Problem | 
       `grant create on database ${name} to ${user}.`
     : `Role ${role} lacks the right to create what it needs. As the owner: grant create on database ${name} to ${user}; ` +
       `grant create on schema public to ${user}.`;
-  return new Problem("forbidden", {
+  return new TerminalProblem("forbidden", {
     detail: `The database cannot be set up (${message}), and nothing was changed. ${remedy}`,
   });
 }

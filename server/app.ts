@@ -35,6 +35,7 @@ import { tokenRoutes } from "../routes/tokens.ts";
 import { personalDataRoutes } from "../routes/personal_data.ts";
 import { typedViewRoutes } from "../routes/typed_views.ts";
 import { errorsText, type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 
 /** zod does not keep what was given in a request, so that a wrong type looks as if nothing was. */
 function asGiven(error: FieldError, given: unknown): FieldError {
@@ -69,7 +70,10 @@ export function createApp(deps: AppDeps): OpenAPIHono {
             : asGiven(error, given)
         )
       );
-      throw new Problem("bad-request", { detail: `The request has ${errorsText(errors)}`, errors });
+      throw new Problem("bad-request", {
+        detail: say("request-errors", { errors: errorsText(errors) }),
+        errors,
+      });
     },
   });
   app.notFound((c) => {
@@ -78,7 +82,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
       return problemResponse(
         c,
         new Problem("not-found", {
-          detail: `There is nothing at ${c.req.path}. /api/openapi.json describes what there is.`,
+          detail: say("nothing-there", { path: c.req.path }),
         }),
         deps.log,
       );
@@ -87,9 +91,11 @@ export function createApp(deps: AppDeps): OpenAPIHono {
     return problemResponse(
       c,
       new Problem("method-not-allowed", {
-        detail: `${c.req.method} is not possible at ${c.req.path}; possible: ${
-          allowed.join(", ")
-        }.`,
+        detail: say("method-not-possible", {
+          method: c.req.method,
+          path: c.req.path,
+          allowed: allowed.join(", "),
+        }),
       }),
       deps.log,
     );

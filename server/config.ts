@@ -2,7 +2,7 @@ import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { maintenanceSchema } from "../pipeline/maintenance/params.ts";
 import { paramsSchema } from "../pipeline/params.ts";
-import { Problem } from "../vocabulary/problem.ts";
+import { TerminalProblem } from "../vocabulary/problem.ts";
 import {
   hostOfConnection,
   isHttpConnection,
@@ -154,7 +154,7 @@ export function readConfig(env: Record<string, string>, cores: number) {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
   const parsed = environmentSchema.safeParse(set);
   if (!parsed.success) {
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail: "The environment is not valid: " +
         parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`).join("; "),
     });
@@ -229,7 +229,7 @@ function addressRanges(text: string): string[] {
   const ranges = list(text);
   const wrong = ranges.find((each) => !ipaddr.isValid(each) && !ipaddr.isValidCIDR(each));
   if (wrong === undefined) return ranges;
-  throw new Problem("invalid-conf", {
+  throw new TerminalProblem("invalid-conf", {
     detail: `ETL_TRUSTED_PROXIES lists addresses and ranges, e.g. "10.0.0.0/8,::1", and ` +
       `"${wrong}" is none.`,
   });
@@ -280,7 +280,7 @@ function valuesFromEnvironment(
     const value = schema.safeParse(text).success ? text : jsonOr(text);
     const checked = schema.safeParse(value);
     if (!checked.success) {
-      throw new Problem("invalid-conf", {
+      throw new TerminalProblem("invalid-conf", {
         detail: `The environment variable for ${key} is not valid: ${
           checked.error.issues.map((issue: { message: string }) => issue.message).join("; ")
         }`,

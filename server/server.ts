@@ -29,7 +29,7 @@ import { accessOf, requireSafeAddress } from "../routes/access/access.ts";
 import { Pulse } from "../routes/health.ts";
 import type { ProfileLimits } from "../routes/shared/deps.ts";
 import { unwritable } from "../store/health.ts";
-import { hideInProblems, Problem } from "../vocabulary/problem.ts";
+import { hideInProblems, TerminalProblem } from "../vocabulary/problem.ts";
 import { connectionProblem } from "../store/connection_problem.ts";
 import { Database } from "../store/database.ts";
 import { appendLogs } from "../store/run_views.ts";
@@ -119,7 +119,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     if (warning !== null) log.warn(warning);
     const [unwritten] = await unwritable(sql);
     if (unwritten !== undefined) {
-      throw new Problem("database-unavailable", {
+      throw new TerminalProblem("database-unavailable", {
         detail: `Cannot start: ${unwritten}.`,
         transient: true,
       });

@@ -1,4 +1,5 @@
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import { type Client, planned } from "./pg.ts";
 import { REFUSED } from "./quarantine.ts";
 
@@ -50,8 +51,7 @@ export interface LockedChunk {
 function comparedBefore(): Problem {
   return new Problem("unavailable", {
     transient: true,
-    detail:
-      "Another run of this source has deleted rows while this one was comparing its own with the table. It compares them again.",
+    detail: say("deleted-meanwhile", {}),
   });
 }
 

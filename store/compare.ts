@@ -1,4 +1,5 @@
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import type { Sql } from "./database.ts";
 import { errorCode } from "./errors.ts";
 import { createStage } from "./event_rows.ts";
@@ -133,8 +134,7 @@ export async function compareTables(
     // a value, or a whole type, that is none of the dataset's
     if (!/^22|^42846$/.test(errorCode(error) ?? "")) throw error;
     throw new Problem("invalid-conf", {
-      detail: `${table} cannot be compared with ${dataset}: ${(error as Error).message}. ` +
-        "Its columns need the types that the dataset's have.",
+      detail: say("compare-types", { table, dataset, error: (error as Error).message }),
     });
   }
 }
@@ -149,14 +149,12 @@ async function relationOf(sql: Sql, name: string): Promise<Relation> {
     where n.nspname || '.' || c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f')`;
   if (found === undefined) {
     throw new Problem("not-found", {
-      detail: `There is no table ${name}. Write it as schema.table.`,
+      detail: say("no-table", { name }),
     });
   }
   if (!found.harmless) {
     throw new Problem("destination-mismatch", {
-      detail:
-        `${name} is a view, or a table with row security, of another role, and this server has the rights of ` +
-        "the installation's owner: what it calls would run with them. Compare with a table.",
+      detail: say("compare-rights", { name }),
     });
   }
   return found;
@@ -172,9 +170,11 @@ function eventsOf(relation: Relation): Selection {
   );
   if (shape === undefined) {
     throw new Problem("invalid-conf", {
-      detail: `${relation.name} cannot be compared: it needs the columns ${
-        SHAPES[0]!.join(", ")
-      }, or ${SHAPES[1]!.join(", ")} as the original's.`,
+      detail: say("compare-shapes", {
+        name: relation.name,
+        columns: SHAPES[0]!.join(", "),
+        others: SHAPES[1]!.join(", "),
+      }),
     });
   }
   const [key, at, payload] = shape;
@@ -193,8 +193,7 @@ function typedOf(
   const missing = names.filter((name) => !Object.hasOwn(relation.columns, name));
   if (missing.length > 0) {
     throw new Problem("invalid-conf", {
-      detail: `${relation.name} cannot be compared: it has no column ${missing.join(", ")}. ` +
-        "A view with the dataset's column names makes it comparable.",
+      detail: say("compare-missing", { name: relation.name, columns: missing.join(", ") }),
     });
   }
   const value = (name: string) =>
@@ -295,7 +294,7 @@ export async function compareRun(
     where c.run_id = ${runId} and c.dataset = ${dataset} and r.state = 'succeeded'`;
   if (row === undefined) {
     throw new Problem("invalid-conf", {
-      detail: `${runId} is not a successful dry run into ${dataset} with compare: true.`,
+      detail: say("compare-no-dry-run", { run: runId, dataset }),
       errors: [{
         field: "run_id",
         message: "is not a successful dry run into this dataset with compare: true",

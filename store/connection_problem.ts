@@ -1,4 +1,4 @@
-import { Problem } from "../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../vocabulary/problem.ts";
 import { databasePlace, parseDsn } from "./dsn.ts";
 import { errorCode } from "./errors.ts";
 
@@ -75,7 +75,7 @@ export function connectionProblem(error: unknown, dsn: string): Problem | undefi
 const roleOf = (dsn: string) => parseDsn(dsn).user ?? "NAME";
 
 function unreachable(where: string, why: string, remedy: string, message: string): Problem {
-  return new Problem("database-unavailable", {
+  return new TerminalProblem("database-unavailable", {
     detail: `The database at ${where} cannot be used: ${why} (${message}). ` +
       `${remedy[0]!.toUpperCase()}${remedy.slice(1)}.`,
     transient: true,

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
-import { Problem } from "../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../vocabulary/problem.ts";
 import { type DsnHost, parseDsn } from "./dsn.ts";
 
 /** TLS as both drivers take it; see `node:tls` for the members. */
@@ -220,5 +220,7 @@ function read(name: string, path: string): string {
 }
 
 function refused(what: string): Problem {
-  return new Problem("invalid-conf", { detail: `The database's connection string ${what}.` });
+  return new TerminalProblem("invalid-conf", {
+    detail: `The database's connection string ${what}.`,
+  });
 }

@@ -1,5 +1,5 @@
 import { isAbsolute } from "node:path";
-import { Problem } from "../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../vocabulary/problem.ts";
 
 /** A machine of a connection string; `host` without brackets, or the directory of a Unix socket. */
 export interface DsnHost {
@@ -176,7 +176,7 @@ function whatIsWrong(rest: string): string {
 /** Without the text: it holds a password. */
 function malformed(hint: string): Problem {
   const form = "postgres://user:password@host:5432/database";
-  return new Problem("invalid-conf", {
+  return new TerminalProblem("invalid-conf", {
     detail: hint.startsWith("It begins")
       ? `The connection string must be of the form ${form}, or pairs as in ` +
         "host=… dbname=… user=…."

@@ -1,3 +1,5 @@
+import { type Message, say } from "../vocabulary/messages.ts";
+
 /** What the drivers put on an error from the server or the socket. */
 interface DriverError {
   code?: string;
@@ -56,42 +58,42 @@ export function raisedProblem(
  * (https://nodejs.org/api/dns.html#error-codes); the errors that postgres.js makes itself
  * (https://github.com/porsager/postgres#errors). PgBouncer answers 08P01 for a server that is away.
  */
-const TABLE: [pattern: RegExp, kind: "outage" | "conflict", words: string][] = [
+const TABLE: [pattern: RegExp, kind: "outage" | "conflict", words: Message][] = [
   // SQLSTATEs
-  [/^53100$/, "outage", "no space is left on the database's disk"],
-  [/^53200$/, "outage", "the database is out of memory"],
-  [/^53300$/, "outage", "all connections of the database are in use"],
-  [/^53/, "outage", "the database is short of resources"],
-  [/^25006$/, "outage", "the database takes no writes now (a standby, or read-only)"],
-  [/^57P01$/, "outage", "the connection was ended, or the database is shutting down"],
-  [/^57P02$/, "outage", "the database has crashed and starts again"],
-  [/^57P03$/, "outage", "the database is starting up or shutting down"],
-  [/^(57P05|25P03)$/, "outage", "the database has ended a session that waited"],
-  [/^58030$/, "outage", "the database cannot read or write its disk"],
-  [/^08/, "outage", "the connection to the database was lost"],
-  [/^40001$/, "conflict", "another transaction was faster"],
-  [/^40P01$/, "conflict", "two transactions waited for each other"],
-  [/^55P03$/, "conflict", "another transaction holds a lock"],
+  [/^53100$/, "outage", say("database-no-space", {})],
+  [/^53200$/, "outage", say("database-no-memory", {})],
+  [/^53300$/, "outage", say("database-no-connections", {})],
+  [/^53/, "outage", say("database-short", {})],
+  [/^25006$/, "outage", say("database-no-writes", {})],
+  [/^57P01$/, "outage", say("database-shutting-down", {})],
+  [/^57P02$/, "outage", say("database-crashed", {})],
+  [/^57P03$/, "outage", say("database-starting", {})],
+  [/^(57P05|25P03)$/, "outage", say("database-ended-session", {})],
+  [/^58030$/, "outage", say("database-disk", {})],
+  [/^08/, "outage", say("connection-lost", {})],
+  [/^40001$/, "conflict", say("another-was-faster", {})],
+  [/^40P01$/, "conflict", say("waited-for-each-other", {})],
+  [/^55P03$/, "conflict", say("another-holds-lock", {})],
   // of the operating system and the resolver
-  [/^ECONNREFUSED$/, "outage", "nothing listens at the database's address"],
+  [/^ECONNREFUSED$/, "outage", say("nothing-listens", {})],
   [
     /^(ENOTFOUND|EAI_AGAIN|EAI_NONAME|EAI_NODATA|EAI_FAIL|ENODATA|ESERVFAIL)$/,
     "outage",
-    "the database's host name is not known now",
+    say("host-not-known", {}),
   ],
   [
     /^(EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENETDOWN)$/,
     "outage",
-    "there is no network route to the database",
+    say("no-route", {}),
   ],
-  [/^(ETIMEDOUT|CONNECT_TIMEOUT)$/, "outage", "the database does not answer"],
-  [/^NO_SUCH_HOST$/, "outage", "none of the database's hosts takes writes now"],
+  [/^(ETIMEDOUT|CONNECT_TIMEOUT)$/, "outage", say("database-silent", {})],
+  [/^NO_SUCH_HOST$/, "outage", say("no-host-writes", {})],
   [
     /^(ECONNRESET|ECONNABORTED|EPIPE|ENOTCONN|CONNECTION_CLOSED|CONNECTION_ENDED|CONNECTION_DESTROYED)$/,
     "outage",
-    "the connection to the database was lost",
+    say("connection-lost", {}),
   ],
-  [/^(EMFILE|ENFILE|ENOBUFS)$/, "outage", "the machine is short of file descriptors or buffers"],
+  [/^(EMFILE|ENFILE|ENOBUFS)$/, "outage", say("machine-short", {})],
 ];
 
 /** Words of the drivers for a lost connection, where they give no code. */
@@ -99,7 +101,7 @@ const LOST =
   /connection terminated|connection ended|not queryable|connection error|timeout expired|timeout exceeded|the database system is|terminating connection|query read timeout|connection reset|broken pipe|cannot use a pool after/i;
 
 /** What is passing about an error, in words; null where trying again unchanged would fail alike. */
-export function passing(error: unknown): { kind: "outage" | "conflict"; words: string } | null {
+export function passing(error: unknown): { kind: "outage" | "conflict"; words: Message } | null {
   if (typeof error !== "object" || error === null) return null;
   const code = errorCode(error);
   const { message = "" } = error as { message?: string };
@@ -107,13 +109,13 @@ export function passing(error: unknown): { kind: "outage" | "conflict"; words: s
     // a timeout says so; else somebody has cancelled the statement, and not because of the run
     return /statement timeout/i.test(message) ? null : {
       kind: "outage",
-      words: "a statement waited too long for a lock, or somebody cancelled it",
+      words: say("lock-waited", {}),
     };
   }
   const row = code === undefined ? undefined : TABLE.find(([pattern]) => pattern.test(code));
   if (row !== undefined) return { kind: row[1], words: row[2] };
   return !isSqlState(code) && LOST.test(message)
-    ? { kind: "outage", words: "the connection to the database was lost" }
+    ? { kind: "outage", words: say("connection-lost", {}) }
     : null;
 }
 

@@ -1,3 +1,4 @@
+import { say } from "../vocabulary/messages.ts";
 import { copyIn } from "./copy.ts";
 import type { Client } from "./pg.ts";
 import type { RowLayout } from "./row_layout.ts";
@@ -146,8 +147,7 @@ export function upsertText(destination: string, rules: Rules, chosen?: string): 
 }
 
 /** What is said of a row that was written and is not there. */
-export const LEFT_OUT =
-  "a trigger or rule of the table has left the row out or as it was, or changed its key";
+export const LEFT_OUT = say("left-out-by-trigger", {});
 
 /** SQL for a staged row `s` that is not in the destination. */
 export function isLeftOut(destination: string, { key, keyValues }: RowLayout): string {

@@ -1,4 +1,4 @@
-import { Problem } from "../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../vocabulary/problem.ts";
 import type { Sql } from "./database.ts";
 import { z } from "zod";
 
@@ -45,7 +45,7 @@ export async function requireSchemaVersion(sql: Sql, mark: SetupMark): Promise<s
 }
 
 function notReady(detail: string): Problem {
-  return new Problem("unavailable", { detail });
+  return new TerminalProblem("unavailable", { detail });
 }
 
 const markSchema = z.object({ checksum: z.string(), migrations: z.array(z.string()) });

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { Problem } from "../vocabulary/problem.ts";
+import { say } from "../vocabulary/messages.ts";
 import type { Connection } from "./connection.ts";
 import { COPY_HEADER, COPY_TRAILER, copyIn, copyOut } from "./copy.ts";
 import type { Sql } from "./database.ts";
@@ -25,7 +26,7 @@ export async function* readUpload(
     // an empty body has one part, without bytes
     if (data === null && part === 0) {
       throw new Problem("source-unreadable", {
-        detail: `The request body ${uploadId} is not stored, or no more: send the data again.`,
+        detail: say("upload-gone", { upload: uploadId }),
       });
     }
     if (data === null) return;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Problem } from "../vocabulary/problem.ts";
+import { TerminalProblem } from "../vocabulary/problem.ts";
 import { addressSecrets } from "./http_post.ts";
 
 const flag = z.enum(["true", "false", "1", "0", "on", "off"])
@@ -168,7 +168,7 @@ function emailSettings(values: z.infer<typeof environment>): EmailSettings | nul
   const { ETL_ALERT_EMAIL_TO: to, ETL_ALERT_EMAIL_FROM: from, ETL_SMTP_URL: url } = values;
   if (to === undefined && url === undefined) return null;
   if (to === undefined || url === undefined) {
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail: `Mails need both ETL_SMTP_URL and ETL_ALERT_EMAIL_TO, and ${
         to === undefined ? "ETL_ALERT_EMAIL_TO" : "ETL_SMTP_URL"
       } is not set.`,

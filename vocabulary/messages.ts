@@ -1,4 +1,5 @@
 import { ERROR_MESSAGES } from "./error_messages.ts";
+import { PROBLEM_MESSAGES } from "./problem_messages.ts";
 import { SOURCE_MESSAGES } from "./source_messages.ts";
 
 /**
@@ -8,6 +9,7 @@ import { SOURCE_MESSAGES } from "./source_messages.ts";
  */
 export const MESSAGES = {
   ...ERROR_MESSAGES,
+  ...PROBLEM_MESSAGES,
   ...SOURCE_MESSAGES,
   // alerts
   "low-ratio": [

@@ -1,4 +1,4 @@
-import type { Message } from "./messages.ts";
+import { type Message, verbatim } from "./messages.ts";
 import { PROBLEM_TYPES, type ProblemExplanation, type ProblemType } from "./problem_types.ts";
 
 export type { ProblemType };
@@ -67,7 +67,7 @@ export interface ProblemDetails {
 
 export interface ProblemOptions {
   /** One sentence that says what happened and what to do next. */
-  detail: string;
+  detail: Message;
   /** HTTP status; default: that of its type. */
   status?: number;
   errors?: FieldError[];
@@ -130,7 +130,7 @@ export class Problem extends Error {
   static fromJSON(details: ProblemDetails, transient = false): Problem {
     const { type, title: _title, status, detail, errors, instance: _instance, ...extra } = details;
     return new Problem(type.replace(/^.*\/api\/problems\//, "") as ProblemType, {
-      detail,
+      detail: verbatim(detail),
       status,
       transient,
       extra,
@@ -139,16 +139,19 @@ export class Problem extends Error {
   }
 }
 
-/** A problem in words of the catalogue, so that it is there in either language: the compiler refuses any other text. */
-export const SaidProblem: new (
+/**
+ * A problem that is shown in a terminal only, at a start or by a command, which speak English. Everywhere else the
+ * compiler refuses a text that the catalogue does not have in either language.
+ */
+export const TerminalProblem = Problem as unknown as new (
   type: ProblemType,
-  options: ProblemOptions & { detail: Message },
-) => Problem = Problem;
+  options: Omit<ProblemOptions, "detail"> & { detail: string },
+) => Problem;
 
 /** None for a type that another version has stored. */
 const explanationOf = (type: ProblemType): ProblemExplanation | undefined => PROBLEM_TYPES[type];
 
-function titleOf(type: ProblemType): string {
+export function titleOf(type: ProblemType): string {
   return explanationOf(type)?.title ??
     type.replaceAll("-", " ").replace(/^./, (c) => c.toUpperCase());
 }

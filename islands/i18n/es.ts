@@ -943,5 +943,4 @@ export const es = {
   "param.source.lookback_seconds": "lo mismo, con el nombre de la versión 0.1.0",
 } satisfies Messages & { [path: `param.${string}`]: string };
 
-export { inSpanish as translate } from "../../vocabulary/messages.ts";
 export default es;

@@ -14,20 +14,30 @@ function Hydrated({ element }: { element: Element }) {
   return null;
 }
 
-/** In the browser: hydrates the places of an island with the properties that the server rendered it with. */
-export function mount<P extends object>(name: string, Component: ComponentType<P>): void {
-  if (typeof document !== "undefined") void hydrateAll(name, Component);
+/**
+ * In the browser: hydrates the places of an island with the properties that the server rendered it with. `says`: it shows
+ * what the server says (`Said`), which needs the catalogue of that.
+ */
+export function mount<P extends object>(
+  name: string,
+  Component: ComponentType<P>,
+  { says = false } = {},
+): void {
+  if (typeof document !== "undefined") void hydrateAll(name, Component, says);
 }
 
 async function hydrateAll<P extends object>(
   name: string,
   Component: ComponentType<P>,
+  says: boolean,
 ): Promise<void> {
   const { lang, dataset } = document.documentElement;
-  const { default: messages, translate } = await import(dataset.messages!) as {
-    default: Messages;
-    translate?: (text: string) => string;
-  };
+  const [{ default: messages }, { translate }] = await Promise.all([
+    import(dataset.messages!) as Promise<{ default: Messages }>,
+    (says && dataset.said !== undefined ? import(dataset.said) : {}) as
+      | Promise<{ translate: (text: string) => string }>
+      | { translate?: undefined },
+  ]);
   const settings = {
     lang: lang as Lang,
     tag: dataset.tag!,

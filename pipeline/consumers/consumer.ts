@@ -1,7 +1,8 @@
 import type { z } from "zod";
 import type { Queryable } from "../../store/pg.ts";
 import type { Log } from "../../telemetry/log.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 
 /** What a run, or a consumer, has done to a dataset. */
 export interface DatasetEvent {
@@ -114,7 +115,7 @@ export function defineConsumer<Schema extends z.ZodObject>(
 ): Consumer {
   const { name, params } = options;
   const wrong = (detail: string) =>
-    new Problem("invalid-conf", { detail: `Consumer ${name}: ${detail}` });
+    new TerminalProblem("invalid-conf", { detail: `Consumer ${name}: ${detail}` });
   if (!/^[a-z][a-z0-9_]{0,62}$/.test(name)) {
     throw wrong("the name must be lower-case letters, digits and _, starting with a letter.");
   }
@@ -140,9 +141,10 @@ export function defineConsumer<Schema extends z.ZodObject>(
       message: issue.message,
     }));
     throw new Problem("invalid-conf", {
-      detail: `${name} does not take these parameters: ${
-        errors.map(({ field, message }) => `${field} ${message}`.trim()).join("; ")
-      }.`,
+      detail: say("consumer-params", {
+        name,
+        errors: errors.map(({ field, message }) => `${field} ${message}`.trim()).join("; "),
+      }),
       errors,
     });
   };
@@ -176,13 +178,15 @@ export function checkConsumers(consumers: readonly Link[]): void {
   const names = new Set<string>();
   for (const { name } of consumers) {
     if (names.has(name)) {
-      throw new Problem("invalid-conf", { detail: `There are two consumers named ${name}.` });
+      throw new TerminalProblem("invalid-conf", {
+        detail: `There are two consumers named ${name}.`,
+      });
     }
     names.add(name);
   }
   const cycle = findCycle(consumers);
   if (cycle !== null) {
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail: `Consumers would start each other for ever: ${
         cycle.join(" → ")
       }. Take a dataset out of datasets or emits of one of them.`,

@@ -7,7 +7,8 @@ import { errorCode } from "../../store/errors.ts";
 import { firstRowsOf } from "../../store/pg.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { nearestName } from "../../vocabulary/nearest_name.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
+import { say, verbatim } from "../../vocabulary/messages.ts";
 import {
   type Consumer,
   type ConsumerContext,
@@ -61,7 +62,7 @@ const MAX_CHARACTERS = 200_000;
 export async function sqlConsumer(path: string): Promise<Consumer> {
   const file = basename(path);
   const wrong = (message: string, at?: Place) =>
-    new Problem("invalid-conf", { detail: `${located(file, at)}: ${message}` });
+    new TerminalProblem("invalid-conf", { detail: `${located(file, at)}: ${message}` });
   const name = file.replace(/\.sql$/, "");
   if (!/^[a-z][a-z0-9_]{0,62}$/.test(name)) {
     throw wrong(
@@ -157,8 +158,8 @@ export async function trySqlConsumer(
   } catch (error) {
     if (error !== undo) {
       const detail = limit.aborted && !signal.aborted
-        ? `${basename(path)}: a try has ${TRY_MS / 1000} s, and it was not done`
-        : (error as Error).message;
+        ? say("consumer-try-too-slow", { file: basename(path), seconds: TRY_MS / 1000 })
+        : verbatim((error as Error).message);
       throw new Problem("invalid-conf", { detail });
     }
   } finally {

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import type { Ajv2020 } from "ajv/dist/2020.js";
-import { type Message, say } from "../../vocabulary/messages.ts";
+import { type Message, say, verbatim } from "../../vocabulary/messages.ts";
 import type { ErrorObject, ValidateFunction } from "ajv";
 import { type FieldError, Problem } from "../../vocabulary/problem.ts";
 import { jsonText } from "../numbers.ts";
@@ -54,7 +54,7 @@ const compiled = new WeakMap<Record<string, unknown>, ValidateFunction>();
 
 function newValidator(schema: Record<string, unknown>): ValidateFunction {
   if (jsonText(schema).length > MAX_SCHEMA) {
-    throw refused(`it is larger than ${MAX_SCHEMA} characters`);
+    throw refused(say("schema-too-long", { n: MAX_SCHEMA }));
   }
   // Schemas of earlier drafts are read as 2020-12: their meta-schemas are not at hand.
   // Ajv compares doubles, and knows no other numbers.
@@ -68,9 +68,9 @@ function newValidator(schema: Record<string, unknown>): ValidateFunction {
   } catch (error) {
     if (error instanceof Problem) throw error;
     if (error instanceof RangeError) {
-      throw refused("it refers to itself without end, or is nested too deeply");
+      throw refused(say("schema-endless", {}));
     }
-    throw refused(error instanceof Error ? error.message : String(error));
+    throw refused(verbatim(error instanceof Error ? error.message : String(error)));
   }
 }
 
@@ -103,7 +103,7 @@ function refuseMultiplied(root: Record<string, unknown>): void {
     ];
     const size = inPlace.reduce((sum: number, part) => sum + applied(part), 1);
     if (size > MAX_APPLIED) {
-      throw refused(`it applies more than ${MAX_APPLIED} subschemas to one value`);
+      throw refused(say("schema-subschemas", { n: MAX_APPLIED }));
     }
     sizes.set(schema, size);
     return size;
@@ -190,8 +190,8 @@ export function describeError(errors: ErrorObject[] | null | undefined): Message
   }
 }
 
-function refused(why: string): Problem {
-  return new Problem("invalid-conf", { detail: `The JSON Schema cannot be used: ${why}.` });
+function refused(why: Message): Problem {
+  return new Problem("invalid-conf", { detail: say("schema-refused", { why }) });
 }
 
 /**

@@ -1,5 +1,6 @@
 import { RE2JS } from "re2js";
 import { Problem } from "../../vocabulary/problem.ts";
+import { type Message, say, verbatim } from "../../vocabulary/messages.ts";
 
 /**
  * Regular expressions of suites, matched in time linear in the length of the
@@ -47,9 +48,9 @@ export function compileRegex(pattern: string): TextTest {
     const others = flags[1]!.replace(/[au]/g, "");
     const rest = (others === "" ? "" : `(?${others})`) + pattern.slice(flags[0].length);
     if (!flags[1]!.includes("a")) return compileRegex(rest);
-    if (flags[1]!.includes("u")) throw refused(pattern, "the flags a and u exclude each other");
+    if (flags[1]!.includes("u")) throw refused(pattern, say("flags-a-u", {}));
     if (others.includes("i")) {
-      throw refused(pattern, "the flags a and i together are not supported");
+      throw refused(pattern, say("flags-a-i", {}));
     }
     return compileRe2(pythonToRe2(rest, ASCII_CLASSES), pattern);
   }
@@ -74,7 +75,7 @@ export function compileSchemaPattern(pattern: string): TextTest {
  */
 export function compileLike(pattern: string, escape = "\\"): TextTest {
   if (pattern.length > MAX_PATTERN) {
-    throw refused(pattern, `it is longer than ${MAX_PATTERN} characters`);
+    throw refused(pattern, say("pattern-too-long", { n: MAX_PATTERN }));
   }
   const characters = [...pattern];
   let source = "";
@@ -82,7 +83,7 @@ export function compileLike(pattern: string, escape = "\\"): TextTest {
     const c = characters[i]!;
     if (c === escape) {
       const next = characters[++i];
-      if (next === undefined) throw refused(pattern, "it ends with its escape character");
+      if (next === undefined) throw refused(pattern, say("ends-with-escape", {}));
       source += RE2JS.quote(next);
     } else if (c === "%") source += ".*";
     else if (c === "_") source += ".";
@@ -102,7 +103,7 @@ function compileRe2(source: string, pattern: string): TextTest {
       anchored ? `${flags}(?s:.*?)(?:${source.slice(flags.length)})` : source,
     ) as unknown as { test(text: string): boolean };
   } catch (error) {
-    throw refused(pattern, error instanceof Error ? error.message : String(error));
+    throw refused(pattern, verbatim(error instanceof Error ? error.message : String(error)));
   }
   return (text) => compiled.test(text);
 }
@@ -110,20 +111,20 @@ function compileRe2(source: string, pattern: string): TextTest {
 /** Linear time is long for a pattern of very many states. */
 function refuseLarge(pattern: string): void {
   if (pattern.length > MAX_PATTERN) {
-    throw refused(pattern, `it is longer than ${MAX_PATTERN} characters`);
+    throw refused(pattern, say("pattern-too-long", { n: MAX_PATTERN }));
   }
   if (patternStates(pattern) > MAX_PATTERN_STATES) {
     throw refused(
       pattern,
-      `with its repetitions written out it has more than ${MAX_PATTERN_STATES} parts`,
+      say("pattern-too-many-parts", { n: MAX_PATTERN_STATES }),
     );
   }
 }
 
-function refused(pattern: string, why: string): Problem {
+function refused(pattern: string, why: Message): Problem {
   const short = pattern.length > 100 ? pattern.slice(0, 100) + "…" : pattern;
   return new Problem("invalid-conf", {
-    detail: `The pattern ${JSON.stringify(short)} cannot be used: ${why}.`,
+    detail: say("pattern-refused", { pattern: JSON.stringify(short), why }),
   });
 }
 
@@ -156,7 +157,7 @@ function pythonToRe2(pattern: string, classes = CLASSES): string {
     } else if (c === "(" && pattern[i + 1] === "?") {
       out += group(pattern, i);
     } else if (c === "+" && repeats(pattern, i)) {
-      throw refused(pattern, "possessive quantifiers are not supported");
+      throw refused(pattern, say("no-possessive", {}));
     } else out += c;
   }
   return out;
@@ -180,18 +181,18 @@ function escaped(pattern: string, index: number): boolean {
 
 function group(pattern: string, at: number): string {
   const rest = pattern.slice(at, at + 12);
-  if (/^\(\?(<?[=!])/.test(rest)) throw refused(pattern, "look-around is not supported");
-  if (rest.startsWith("(?P=")) throw refused(pattern, "back references are not supported");
-  if (rest.startsWith("(?>")) throw refused(pattern, "atomic groups are not supported");
-  if (rest.startsWith("(?(")) throw refused(pattern, "conditional groups are not supported");
-  if (rest.startsWith("(?#")) throw refused(pattern, "comments are not supported");
+  if (/^\(\?(<?[=!])/.test(rest)) throw refused(pattern, say("no-look-around", {}));
+  if (rest.startsWith("(?P=")) throw refused(pattern, say("no-back-references", {}));
+  if (rest.startsWith("(?>")) throw refused(pattern, say("no-atomic-groups", {}));
+  if (rest.startsWith("(?(")) throw refused(pattern, say("no-conditional-groups", {}));
+  if (rest.startsWith("(?#")) throw refused(pattern, say("no-comments", {}));
   const flags = /^\(\?([a-zA-Z]+)/.exec(rest)?.[1];
   if (flags !== undefined && flags[0] !== "P") {
-    if (flags.includes("x")) throw refused(pattern, "verbose mode is not supported");
-    if (flags.includes("m")) throw refused(pattern, "multi-line mode is not supported");
+    if (flags.includes("x")) throw refused(pattern, say("no-verbose-mode", {}));
+    if (flags.includes("m")) throw refused(pattern, say("no-multi-line", {}));
     // u is what Python does anyway, and a at the very start has been looked at
     if (/[auL]/.test(flags)) {
-      throw refused(pattern, "the flags a, u and L are not supported inside of a pattern");
+      throw refused(pattern, say("no-inner-flags", {}));
     }
   }
   return "(";
@@ -204,26 +205,28 @@ function escapeSequence(
   { inSet, classes: known }: { inSet: boolean; classes: typeof CLASSES },
 ): [string, number] {
   const c = pattern[at + 1];
-  if (c === undefined) throw refused(pattern, "it ends with a backslash");
+  if (c === undefined) throw refused(pattern, say("ends-with-backslash", {}));
   const classes = known[c];
   if (classes !== undefined) {
     const text = inSet ? classes[0] : classes[1];
-    if (text === undefined) throw refused(pattern, `\\${c} inside brackets is not supported`);
+    if (text === undefined) {
+      throw refused(pattern, say("not-inside-brackets", { escape: `\\${c}` }));
+    }
     return [text, 2];
   }
   if (c === "Z") return ["\\z", 2];
   if (c === "u" || c === "U") {
     const digits = pattern.slice(at + 2, at + 2 + (c === "u" ? 4 : 8));
     if (!new RegExp(`^[0-9a-fA-F]{${c === "u" ? 4 : 8}}$`).test(digits)) {
-      throw refused(pattern, `\\${c} needs ${c === "u" ? 4 : 8} hexadecimal digits`);
+      throw refused(pattern, say("escape-digits", { escape: `\\${c}`, n: c === "u" ? 4 : 8 }));
     }
     return [`\\x{${digits}}`, 2 + digits.length];
   }
   if (!inSet && c >= "1" && c <= "9") {
-    throw refused(pattern, "back references are not supported");
+    throw refused(pattern, say("no-back-references", {}));
   }
   if (/[a-zA-Z]/.test(c) && !"AbBfnrtvax".includes(c)) {
-    throw refused(pattern, `\\${c} is not an escape of Python's regular expressions`);
+    throw refused(pattern, say("no-such-escape", { escape: `\\${c}` }));
   }
   if (c === "b" && inSet) return ["\\x08", 2];
   return [`\\${c}`, 2];

@@ -1,7 +1,13 @@
 import { z } from "zod";
 import { MAX_SUGGESTIONS, nearestName } from "../../vocabulary/nearest_name.ts";
 import { say } from "../../vocabulary/messages.ts";
-import { type ErrorCode, type FieldError, MAX_ERRORS, Problem } from "../../vocabulary/problem.ts";
+import {
+  type ErrorCode,
+  type FieldError,
+  MAX_ERRORS,
+  Problem,
+  TerminalProblem,
+} from "../../vocabulary/problem.ts";
 import type { Scope } from "./kind.ts";
 import { KINDS, UNSUPPORTED } from "./kinds.ts";
 import { parseCondition } from "./condition.ts";
@@ -336,8 +342,10 @@ function notValid(name: string | undefined, errors: FieldError[]): Problem {
   const first = errors[0]!;
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : "";
   return new Problem("invalid-conf", {
-    detail: `The expectation suite ${name ? JSON.stringify(name.slice(0, 100)) + " " : ""}` +
-      `is not valid: ${first.field || "the suite"}: ${first.message}${more}.`,
+    detail: say("suite-not-valid", {
+      name: name ? JSON.stringify(name.slice(0, 100)) + " " : "",
+      errors: `${first.field || "the suite"}: ${first.message}${more}`,
+    }),
     errors,
   });
 }
@@ -357,7 +365,7 @@ export async function readSuiteFiles(dir: string): Promise<Map<string, Suite>> {
     }
   } catch (cause) {
     if (!(cause instanceof Deno.errors.NotFound)) throw cause;
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail: `The directory of expectation suites, ${dir}, does not exist. Make it, or let ` +
         "ETL_SUITES_DIR name another.",
       cause,
@@ -367,7 +375,7 @@ export async function readSuiteFiles(dir: string): Promise<Map<string, Suite>> {
     const path = `${dir}/${name}`;
     const suite = readFile(path, await Deno.readTextFile(path));
     if (suites.has(suite.name)) {
-      throw new Problem("invalid-conf", {
+      throw new TerminalProblem("invalid-conf", {
         detail: `${path}: another file of this directory has a suite named ${suite.name}, too.`,
       });
     }
@@ -392,7 +400,7 @@ function readFile(path: string, text: string): Suite {
     return readSuite(parseJson(text));
   } catch (cause) {
     if (!(cause instanceof Problem) && !(cause instanceof SyntaxError)) throw cause;
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail: `${path}: ${cause.message}`,
       ...(cause instanceof Problem ? { errors: cause.errors } : {}),
       cause,

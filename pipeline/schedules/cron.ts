@@ -1,6 +1,7 @@
 import { Cron } from "croner";
 import { nearestName } from "../../vocabulary/nearest_name.ts";
 import { errorsText, type FieldError, Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import cronstrue from "cronstrue";
 import "cronstrue/locales/es.js";
 
@@ -43,7 +44,7 @@ export class SlotClock {
     const errors = [...cronErrors(cron), ...zoneErrors(timeZone)];
     if (errors.length > 0) {
       throw new Problem("invalid-conf", {
-        detail: `The schedule has ${errorsText(errors)}`,
+        detail: say("schedule-errors", { errors: errorsText(errors) }),
         errors,
       });
     }

@@ -1,4 +1,5 @@
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 
 /**
  * A moment that somebody wrote: an instant ("2027-03-28T01:00:00Z"), a local
@@ -23,7 +24,7 @@ export function readMoment(
     return new Date(Temporal.PlainDateTime.from(text).toZonedDateTime(timeZone).epochMilliseconds);
   } catch {
     throw new Problem("bad-request", {
-      detail: `${field} is not a time.`,
+      detail: say("not-a-time", { field }),
       errors: [{
         field,
         value: text.slice(0, 100),

@@ -4,7 +4,7 @@ import { strptimeIso, strptimeParser } from "../strptime.ts";
 import { Canonicalizer } from "../canonical.ts";
 import { parsePath } from "../field_path.ts";
 import { digitsOf, numberText, put, setDigits } from "../numbers.ts";
-import { SaidProblem } from "../../vocabulary/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { toUtcText } from "../timestamps.ts";
 import { parseJsonValue } from "./json_text.ts";
 import { CellFault, setCell, setNumber } from "./local/csv_values.ts";
@@ -327,7 +327,7 @@ function times(
 ): PutText {
   const parse = format === undefined ? null : strptimeParser(format);
   if (parse !== null && strptimeIso(sampleOf(format!)) === null) {
-    throw new SaidProblem("invalid-conf", {
+    throw new Problem("invalid-conf", {
       detail: say("format-no-day", { name }),
       errors: [{
         field: `source.columns.${name}.format`,
@@ -389,7 +389,7 @@ function numbers(
   { decimal, thousands }: { decimal: string; thousands: string | undefined },
 ): PutText {
   if (decimal === thousands || /[\d+\-eE]/.test(decimal + (thousands ?? ""))) {
-    throw new SaidProblem("invalid-conf", {
+    throw new Problem("invalid-conf", {
       detail: say("signs-no-digits", { name }),
       errors: [{ field: `source.columns.${name}`, message: "decimal and thousands clash" }],
     });

@@ -1,6 +1,6 @@
 import { type Message, say } from "../../vocabulary/messages.ts";
 import picomatch from "picomatch";
-import { type Problem, SaidProblem } from "../../vocabulary/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { areParts, planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
 import type { RawFile } from "./local/prepare_input.ts";
 import type { FileConf } from "./schema.ts";
@@ -41,7 +41,7 @@ export function checkPin(pin: Plain, files: PinnedFile[]): void {
   for (const path of then.keys()) differences.push(say("file-is-gone", { path }));
   if (differences.length === 0) return;
   const shown = differences.slice(0, 5).join("; ") + (differences.length > 5 ? "; …" : "");
-  throw new SaidProblem("source-changed", {
+  throw new Problem("source-changed", {
     detail: say("files-changed", { which: shown }),
   });
 }
@@ -101,7 +101,7 @@ export async function findFiles(pattern: string, dataDir: string): Promise<Found
     for await (const path of walk(dataDir, base, warnings)) {
       if (!matches(path)) continue;
       if (paths.push(path) > MAX_FILES) {
-        throw new SaidProblem("source-refused", {
+        throw new Problem("source-refused", {
           detail: say("too-many-files", { pattern, n: MAX_FILES }),
         });
       }
@@ -138,7 +138,7 @@ export function naturalOrder(a: string, b: string): number {
 
 function checkPattern(pattern: string): void {
   const refuse = (why: Message) =>
-    new SaidProblem("source-refused", {
+    new Problem("source-refused", {
       detail: say("path-refused", { pattern: JSON.stringify(pattern), why }),
       errors: [{ field: "source.path", message: why, value: pattern }],
     });
@@ -150,7 +150,7 @@ function checkPattern(pattern: string): void {
 async function describe(path: string, dataDir: string): Promise<RawFile> {
   const { absolutePath, info } = await resolveBelow(dataDir, path);
   if (!info.isFile) {
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: info.isDirectory
         ? say("is-directory", { path, example: `${path.replace(/\/$/, "")}/*` })
         : say("no-regular-file", { path }),
@@ -219,7 +219,7 @@ async function* entries(dir: string): AsyncGenerator<Deno.DirEntry> {
 
 async function nothingFound(pattern: string, dataDir: string): Promise<Problem> {
   if (!await isThere(dataDir)) {
-    return new SaidProblem("source-unreadable", {
+    return new Problem("source-unreadable", {
       detail: say("no-data-directory", {}),
     });
   }
@@ -235,7 +235,7 @@ async function nothingFound(pattern: string, dataDir: string): Promise<Problem> 
   there.sort();
   const more = there.length > MAX_LISTED ? ", …" : "";
   const list = there.slice(0, MAX_LISTED).join(", ");
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: list === ""
       ? say("no-files-at-all", { pattern })
       : say("no-file-of", { pattern, list: `${list}${more}` }),
@@ -267,7 +267,7 @@ export function globMatcher(pattern: string, field = "source.path"): (path: stri
     const { source } = picomatch.makeRe(pattern, { nonegate: true, noextglob: true, dot: true });
     compiled = RE2JS.compile(source.replaceAll(LOOKAHEADS, ""), RE2JS.DOTALL);
   } catch {
-    throw new SaidProblem("source-refused", {
+    throw new Problem("source-refused", {
       detail: say("path-no-glob", { pattern: JSON.stringify(pattern) }),
       errors: [{ field, message: "is no glob", value: pattern }],
     });

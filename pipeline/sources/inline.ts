@@ -1,5 +1,5 @@
 import { say } from "../../vocabulary/messages.ts";
-import { SaidProblem } from "../../vocabulary/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { REQUEST_BODY } from "../../vocabulary/words.ts";
 import { planFiles, type PlanFilesOptions, readParts, withColumns } from "./local/plan_files.ts";
 import { findSpooled, spool, takeSpooled, uploadName } from "./local/spool.ts";
@@ -36,7 +36,7 @@ async function planInlineSource(conf: InlineConf, options: PlanFilesOptions): Pr
   const { ctx, previewRecords } = options;
   if (conf.upload_id === undefined) {
     if (conf.records === undefined) {
-      throw new SaidProblem("invalid-conf", {
+      throw new Problem("invalid-conf", {
         detail: say("inline-no-records", {}),
         errors: [{ field: "source.records", message: "required" }],
       });

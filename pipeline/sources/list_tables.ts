@@ -1,5 +1,5 @@
 import { say } from "../../vocabulary/messages.ts";
-import { SaidProblem } from "../../vocabulary/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { CatalogueRequest, SourceCatalogue } from "./catalogue.ts";
 
 /** Tables that are answered at most: more are no group that anybody looks at. */
@@ -19,7 +19,7 @@ export async function listTables(request: CatalogueRequest): Promise<SourceCatal
   const matches = request.patterns.map((pattern) => matcher(pattern, own));
   const found = tables.filter((table) => matches.some((match) => match(table)));
   if (found.length > MOST_TABLES) {
-    throw new SaidProblem("invalid-conf", {
+    throw new Problem("invalid-conf", {
       detail: say("many-tables", {
         n: found.length,
         name: request.connection,

@@ -5,7 +5,7 @@ import type { HttpConnection, HttpTarget } from "./http/connection.ts";
 import type { S3Connection } from "./s3/connection.ts";
 import type { SourceConf } from "./schema.ts";
 import type { SourceClient } from "../user_code/source_client.ts";
-import { SaidProblem } from "../../vocabulary/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 export type { Json, SourceRecord };
 
@@ -269,7 +269,7 @@ const MAX_SLICES = 1_000_000;
 /** Refuses a plan of more slices than a server can hold. */
 export function refuseManySlices(count: number): void {
   if (count <= MAX_SLICES) return;
-  throw new SaidProblem("invalid-conf", {
+  throw new Problem("invalid-conf", {
     detail: say("many-slices", { n: MAX_SLICES.toLocaleString("en-US") }),
     errors: [{ field: "chunk_size", message: "makes too many chunks", expected: "a larger one" }],
   });

@@ -8,7 +8,7 @@ import {
   type SourceAdapter,
   type SourceRecord,
 } from "./source.ts";
-import { SaidProblem } from "../../vocabulary/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 const EVENT_TYPES = ["page_view", "add_to_cart", "purchase", "refund", "signup"];
 // Weights out of 16, so that views are many and refunds few.
@@ -68,7 +68,7 @@ export const syntheticAdapter: SourceAdapter<SyntheticConf> = {
   async plan(conf: SyntheticConf, ctx: PlanContext): Promise<Plan> {
     const records = ctx.maxRecords;
     if (records === undefined) {
-      throw new SaidProblem("invalid-conf", {
+      throw new Problem("invalid-conf", {
         detail: say("synthetic-endless", {}),
       });
     }

@@ -1,6 +1,7 @@
 import type { KeyTypes } from "../mapping.ts";
 import type { UnknownFields } from "../typed_rows.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import type { Plain } from "../sources/source.ts";
 
 /**
@@ -199,8 +200,7 @@ export function diskProblem(error: unknown, dir: string): unknown {
   return new Problem("disk-full", {
     status: 507,
     transient: true,
-    detail:
-      `The spool directory ${dir} is full. Free space there, or point ETL_SPOOL_DIR at a larger disk; the run continues where it stopped.`,
+    detail: say("spool-full", { dir }),
     cause: error,
   });
 }

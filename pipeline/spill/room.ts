@@ -1,5 +1,6 @@
 import { statfs } from "node:fs/promises";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 
 /** Bytes that a finished row takes beside its payload: columns, key, hash, position; measured 200 to 230. */
 const ROW_BYTES = 200;
@@ -26,12 +27,9 @@ export async function refuseWithoutRoom(dir: string, bytes: number): Promise<voi
   const size = disk.blocks * disk.bsize;
   const fits = bytes <= size;
   throw new Problem("disk-full", {
-    detail: `The finished rows of this run take about ${shown(bytes)}, and the disk of ${dir} ` +
-      (fits
-        ? `is full but for ${shown(free)}: free space there.`
-        : `has ${
-          shown(size)
-        } in all: point ETL_SPOOL_DIR at a larger disk, or load the source in parts.`),
+    detail: fits
+      ? say("spool-has-left", { bytes: shown(bytes), dir, free: shown(free) })
+      : say("spool-too-small", { bytes: shown(bytes), dir, size: shown(size) }),
     transient: fits,
   });
 }

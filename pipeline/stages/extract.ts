@@ -1,4 +1,5 @@
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { refusePrivateKeys, withoutValues } from "../private_fields.ts";
 import { planSource } from "../sources/adapters.ts";
 import type { Plan } from "../sources/source.ts";
@@ -63,8 +64,6 @@ export async function withinPlanLimit<T>(
 
 function tooSlow(limitMs: number): Problem {
   return new Problem("source-unreadable", {
-    detail: `Finding the parts of the source took longer than ${limitMs / 60_000} minutes. ` +
-      "Is a query of it slow (an index on page_key and cursor helps), or does its storage not answer? " +
-      "Divide the source, or try again when it is fast.",
+    detail: say("planning-too-slow", { n: limitMs / 60_000 }),
   });
 }

@@ -10,6 +10,7 @@ import {
   type ValidationResult,
 } from "../expectations/expectations.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { jsonText } from "../numbers.ts";
 import type { Plain } from "../sources/source.ts";
 import { diskProblem } from "../spill/layout.ts";
@@ -181,16 +182,18 @@ export function suiteFailed(result: ValidationResult): Problem {
     `${type}(${kwargs.column ?? kwargs.column_list ?? ""})`
   ).join(", ");
   return new Problem("validation-failed", {
-    detail:
-      `${failed.length} of ${result.results.length} expectations of suite ${result.suite_name} do not hold: ${shown}. ` +
-      "Nothing was loaded, as enforce_ge is set. See the run's validation results.",
+    detail: say("suite-enforced", {
+      failed: failed.length,
+      n: result.results.length,
+      suite: result.suite_name,
+      names: shown,
+    }),
   });
 }
 
 /** The problem of a run that enforces a suite which is no longer stored. */
 export function noSuite(): Problem {
   return new Problem("validation-failed", {
-    detail:
-      "enforce_ge is set and the suite has been removed since the run was requested. Store it again, then retry the run.",
+    detail: say("suite-removed", {}),
   });
 }

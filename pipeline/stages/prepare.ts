@@ -1,4 +1,4 @@
-import { verbatim } from "../../vocabulary/messages.ts";
+import { type Message, say, verbatim } from "../../vocabulary/messages.ts";
 import { lockChunk, markPrepared } from "../../store/chunks.ts";
 import { replaceQuarantine } from "../../store/quarantine.ts";
 import { rawOf, type Rejected } from "../event.ts";
@@ -257,28 +257,30 @@ function refuseHopeless(
   if (!hopeless && rejected.count <= MAX_QUARANTINE) return;
   throw tooManyRejected(
     hopeless
-      ? `The first ${read} records were all rejected`
-      : `More than ${MAX_QUARANTINE} records were rejected`,
+      ? say("first-all-rejected", { n: read })
+      : say("more-were-rejected", { n: MAX_QUARANTINE }),
     rejected.first,
   );
 }
 
 /** The problem of a run that rejects more than it may, with an example. */
-export function tooManyRejected(what: string, example: Rejected | undefined): Problem {
-  const shown = example === undefined
-    ? ""
-    : ` The first: ${example.message} (rule ${example.rule})${place(example)}, in ${
-      example.raw.slice(0, 200)
-    }`;
+export function tooManyRejected(what: Message, example: Rejected | undefined): Problem {
+  const shown = example === undefined ? "" : say("first-rejected", {
+    what: example.message,
+    rule: example.rule,
+    place: place(example),
+    raw: example.raw.slice(0, 200),
+  });
   return new Problem("too-many-rejected", {
-    detail:
-      `${what}. Check the mapping of the source (key, event_type, occurred_at, version) with a preview.${shown}`,
+    detail: say("too-many-rejected", { what, example: shown }),
   });
 }
 
 function place({ file, line }: Rejected): string {
   if (typeof file !== "string") return "";
-  return typeof line === "number" ? `, line ${line} of ${file}` : `, in ${file}`;
+  return typeof line === "number"
+    ? say("at-line-of", { line, file })
+    : say("in-the-file", { file });
 }
 
 /**
@@ -292,7 +294,7 @@ export function refuseHopelessRun(metas: (SpillMeta | undefined)[]): boolean {
     if (counts.events > 0 || counts.filtered > 0) return true;
     read += counts.records_read;
     if (read >= 1000) {
-      throw tooManyRejected(`The first ${read} records were all rejected`, undefined);
+      throw tooManyRejected(say("first-all-rejected", { n: read }), undefined);
     }
   }
   return false;

@@ -20,6 +20,7 @@ import {
 import { numberStaged, refusesRow, refuseUnheld, siftStaged } from "../../store/refused_rows.ts";
 import { type Client, quoteTable } from "../../store/pg.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { layoutOf } from "../../store/row_layout.ts";
 import { quarantineRefused } from "./refused_rows.ts";
 import { decideAlone, foreignRowsProblem } from "./resolve.ts";
@@ -113,9 +114,12 @@ export class RowsLeftOut extends Problem {
     written: number,
   ) {
     super("destination-mismatch", {
-      detail:
-        `${missing} of ${written} rows that were written into ${schema_name}.${table_name} are not there: ${LEFT_OUT}. ` +
-        "Nothing of this chunk was kept. Let the trigger raise an error for what it does not take, or filter those records in a transform.",
+      detail: say("rows-left-out", {
+        missing,
+        written,
+        table: `${schema_name}.${table_name}`,
+        why: LEFT_OUT,
+      }),
     });
   }
 }
@@ -210,13 +214,11 @@ export function deletionRefused(
   const { message, detail } = error as { message: string; detail?: string };
   const marks = on_missing === "mark";
   return new Problem("deletion-refused", {
-    detail: `${schema_name}.${table_name} refuses to have rows ${
-      marks ? "marked" : "deleted"
-    } that the source no longer has: ${message}${
-      detail === undefined ? "" : `: ${detail}`
-    } (SQLSTATE ${code}). Nothing was changed. Delete what refers to these rows, let the constraint say \`on delete\`${
-      marks ? "" : ", or mirror with on_missing: mark"
-    }; then ask for the run again.`,
+    detail: say(marks ? "marking-refused" : "deletion-refused", {
+      table: `${schema_name}.${table_name}`,
+      error: detail === undefined ? message : `${message}: ${detail}`,
+      code: code ?? "",
+    }),
   });
 }
 

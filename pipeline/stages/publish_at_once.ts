@@ -1,4 +1,4 @@
-import { type Message, say } from "../../vocabulary/messages.ts";
+import { type Message, say, verbatim } from "../../vocabulary/messages.ts";
 import {
   FencedOut,
   KeyMissing,
@@ -234,12 +234,14 @@ async function missingRows(
   const { missing: gone, rows } = missing;
   if (replaces || gone <= params.max_delete_ratio * rows) return missing;
   throw new Problem("too-many-deletions", {
-    detail: `${gone} of the ${rows} rows that source ${sourceName} has in ${params.schema_name}.` +
-      `${params.table_name} (${
-        Math.round(gone / rows * 1000) / 10
-      }%) are not in what was read, more than ` +
-      `max_delete_ratio ${params.max_delete_ratio} allows. Nothing was changed. Check that the source is ` +
-      "complete; if it is, run again with max_delete_ratio 1 (etl load: --yes).",
+    detail: say("too-many-gone", {
+      gone,
+      rows,
+      source: sourceName,
+      percent: Math.round(gone / rows * 1000) / 10,
+      most: params.max_delete_ratio,
+      table: `${params.schema_name}.${params.table_name}`,
+    }),
     errors: [{
       field: "max_delete_ratio",
       value: params.max_delete_ratio,
@@ -274,8 +276,8 @@ async function finish(client: Client, context: RunContext, outcome: Outcome): Pr
   const run = await finishRunWithin(client, context, outcome);
   if (run === null) throw new FencedOut(context);
   if (run.cancelled) {
-    throw new Problem("cancelled", { detail: "The run was cancelled." });
+    throw new Problem("cancelled", { detail: say("run-cancelled", {}) });
   }
   if (run.state === "succeeded") return;
-  throw new Problem("low-ratio", { detail: run.error!.detail });
+  throw new Problem("low-ratio", { detail: verbatim(run.error!.detail) });
 }

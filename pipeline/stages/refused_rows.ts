@@ -42,9 +42,9 @@ export async function quarantineRefused(
   });
   if (hopeless || rejected.count > MAX_QUARANTINE) {
     throw tooManyRejected(
-      `The table refused ${hopeless ? "all of the first" : "more than"} ${
-        hopeless ? refused.length : MAX_QUARANTINE
-      } rows of a chunk`,
+      hopeless
+        ? say("table-refused-first", { n: refused.length })
+        : say("table-refused-more-of-chunk", { n: MAX_QUARANTINE }),
       rejected.first,
     );
   }

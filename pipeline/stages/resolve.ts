@@ -180,9 +180,7 @@ async function requireManifest(
   if (chunks.every(({ chunkNo, events }) => (found.get(chunkNo) ?? 0) === events)) return;
   throw new Problem("unavailable", {
     transient: true,
-    detail:
-      "The keys that the servers of this run have exchanged are no longer in the database, which was probably restarted after a crash. " +
-      "The run exchanges them again.",
+    detail: say("exchanged-keys-gone", {}),
   });
 }
 
@@ -330,6 +328,9 @@ async function* keysOf(
   for (const { chunkNo } of chunks) yield* readKeys(spillDir, chunkNo);
 }
 
+const whose = (n: number) =>
+  n === 1 ? say("one-has-key-of-row", {}) : say("some-have-keys-of-rows", { n });
+
 /** The problem of a run whose keys another source owns. */
 export function foreignRowsProblem(
   { params, sourceName, table }: Pick<RunContext, "params" | "sourceName" | "table">,
@@ -337,25 +338,22 @@ export function foreignRowsProblem(
 ): Problem {
   if (table !== null) {
     return new Problem("foreign-rows", {
-      detail: `${
-        count === 1
-          ? "A record of this run has the key of a row"
-          : `${count} records have keys of rows`
-      } in ${params.schema_name}.${params.table_name} that no run has written (_etl_run_id is null): ${
-        examples.map((row) => row.event_id).join(", ")
-      }. Nothing of them was changed. Delete them, or leave these records out.`,
+      detail: say("rows-of-nobody", {
+        who: whose(count),
+        table: `${params.schema_name}.${params.table_name}`,
+        keys: examples.map((row) => row.event_id).join(", "),
+      }),
       errors: [{ field: "table_name", value: params.table_name, message: "has rows of others" }],
     });
   }
   const shown = examples.map((row) => `${row.event_id} (source ${row.source})`).join(", ");
   return new Problem("foreign-rows", {
-    detail: `${
-      count === 1
-        ? "A record of this run has the key of a row"
-        : `${count} records of this run have keys of rows`
-    } that another source owns in ` +
-      `${params.schema_name}.${params.table_name}: ${shown}. Nothing of them was changed. Give the source the ` +
-      `name that owns them (now: ${sourceName}), a key of its own, or another table_name.`,
+    detail: say("rows-of-another", {
+      who: whose(count),
+      table: `${params.schema_name}.${params.table_name}`,
+      keys: shown,
+      source: sourceName,
+    }),
     errors: [{ field: "source.name", value: sourceName, message: "does not own the rows" }],
   });
 }

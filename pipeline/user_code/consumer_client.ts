@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path";
 import { type Consumer, type ConsumerContext, defineConsumer } from "../consumers/consumer.ts";
 import { sqlConsumer } from "../consumers/sql_consumer.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { TerminalProblem } from "../../vocabulary/problem.ts";
 import { MAX_RESULT_LENGTH } from "./consumer_calls.ts";
 import { type Host, startHost } from "./host.ts";
 import {
@@ -91,7 +91,7 @@ async function describe(path: string): Promise<ConsumerDefinition[]> {
     const why = answer?.type === "failed" && answer.message !== ""
       ? answer.message
       : "it does not end";
-    throw new Problem("invalid-conf", {
+    throw new TerminalProblem("invalid-conf", {
       detail:
         `The consumers in ${path} cannot be loaded: ${why}. Correct the file, or take it away.`,
     });

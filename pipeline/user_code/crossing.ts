@@ -153,8 +153,7 @@ export function packEvents(
 export class BadAnswer extends Problem {
   constructor(what: string) {
     super("transform-failed", {
-      detail:
-        `The transform module changes the program around it: ${what}. It must export its functions and change nothing else.`,
+      detail: say("host-changed", { what }),
     });
   }
 }

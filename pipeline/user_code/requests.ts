@@ -13,7 +13,7 @@ import {
 import { type HttpConnection, httpTarget } from "../sources/http/connection.ts";
 import type { SourceLimits } from "../sources/source.ts";
 import { type Message, say } from "../../vocabulary/messages.ts";
-import { Problem, SaidProblem } from "../../vocabulary/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { cut, type SourceRequest } from "./messages.ts";
 import { ObtainedSecrets } from "./obtained_secrets.ts";
 
@@ -115,7 +115,7 @@ export class Requester {
         const told = askedMs === undefined
           ? why
           : `${why}, come back in ${Math.ceil(askedMs / 1000)} s`;
-        throw new SaidProblem("source-unreadable", {
+        throw new Problem("source-unreadable", {
           detail: say("request-no-answer", { url: shownUrl(target.url), n: attempt, why: told }),
           transient: true,
         });
@@ -136,7 +136,7 @@ export class Requester {
         : names.find((name) => new URL(connections[name]!.url).origin === absolute.origin));
     if (meant !== undefined) {
       if (!Object.hasOwn(connections, meant)) {
-        throw new SaidProblem("source-refused", {
+        throw new Problem("source-refused", {
           detail: say("request-connection", {
             name: meant,
             variable: `ETL_CONNECTION_${meant.toUpperCase()}`,
@@ -149,14 +149,14 @@ export class Requester {
       return { url: new URL(own.url), own, hidden };
     }
     if (absolute === null) {
-      throw new SaidProblem("source-refused", {
+      throw new Problem("source-refused", {
         detail: say(names.length === 0 ? "request-no-connection" : "request-no-name", {
           url: cut(url, 200),
         }),
       });
     }
     if (absolute.protocol !== "http:" && absolute.protocol !== "https:") {
-      throw new SaidProblem("source-refused", {
+      throw new Problem("source-refused", {
         detail: say("request-protocol", { protocol: absolute.protocol }),
       });
     }
@@ -171,7 +171,7 @@ export class Requester {
   ): Promise<SourceAnswer> {
     const { limits, lookup = (host) => dnsLookup(host, { all: true }) } = this.#options;
     if (!["GET", "HEAD", "POST"].includes(method)) {
-      throw new SaidProblem("source-refused", {
+      throw new Problem("source-refused", {
         detail: say("request-method", { method: method.slice(0, 20) }),
       });
     }
@@ -224,14 +224,14 @@ export class Requester {
   }
 }
 
-const refused = (detail: Message): Problem => new SaidProblem("source-refused", { detail });
+const refused = (detail: Message): Problem => new Problem("source-refused", { detail });
 
 function requireListed(url: URL, hosts: string[]): void {
   const port = url.port || (url.protocol === "https:" ? "443" : "80");
   const host = `${url.hostname}:${port}`;
   const names = [url.hostname, host];
   if (hosts.some((each) => names.includes(each.trim().toLowerCase()))) return;
-  throw new SaidProblem("source-refused", {
+  throw new Problem("source-refused", {
     detail: hosts.length === 0
       ? say("request-not-listed", { host, named: host })
       : say("request-not-among", { host, named: host, list: hosts.join(", ") }),
@@ -335,7 +335,7 @@ async function received(
     length += part.length;
     if (length <= MAX_ANSWER_BYTES) continue;
     response.destroy();
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("request-large", { url: shownUrl(url), n: MAX_ANSWER_BYTES / 1024 ** 2 }),
     });
   }

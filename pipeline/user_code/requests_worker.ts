@@ -1,6 +1,6 @@
 /// <reference lib="deno.worker" />
 import { say } from "../../vocabulary/messages.ts";
-import { Problem, type ProblemDetails, SaidProblem } from "../../vocabulary/problem.ts";
+import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import type { SourceRequest } from "./messages.ts";
 import { ObtainedSecrets } from "./obtained_secrets.ts";
 import { Requester, type RequesterOptions, type SourceAnswer } from "./requests.ts";
@@ -37,7 +37,7 @@ self.onmessage = (
         [answer.body.buffer],
       );
     } catch (error) {
-      const problem = error instanceof Problem ? error : new SaidProblem("source-unreadable", {
+      const problem = error instanceof Problem ? error : new Problem("source-unreadable", {
         detail: say("request-failed", {
           said: error instanceof Error ? error.message : String(error),
         }),

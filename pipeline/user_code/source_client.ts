@@ -1,5 +1,5 @@
 import { type Message, say } from "../../vocabulary/messages.ts";
-import { Problem, SaidProblem } from "../../vocabulary/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { parseJson } from "../sources/json_text.ts";
 import type { Json, RecordBatch, SourceRecord } from "../sources/source.ts";
 import { RAW_LIMIT, Unreadable } from "../sources/source.ts";
@@ -318,7 +318,7 @@ export class SourceClient {
 
 /** What is wrong with a module, in words that end without a full stop. */
 export function moduleProblem(module: string, what: Message): Problem {
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: say("module-broken", { module, name: module, what }),
     errors: [{ field: "source.module", value: module, message: "does not work" }],
   });
@@ -330,7 +330,7 @@ export function misconfigured(
   issues: { path: string; message: string }[],
 ): Problem {
   const field = (path: string) => path === "" ? "source.config" : `source.config.${path}`;
-  return new SaidProblem("invalid-conf", {
+  return new Problem("invalid-conf", {
     detail: say("module-config", {
       module,
       issues: issues.map(({ path, message }) => `${field(path)}: ${message}`).join("; "),
@@ -346,7 +346,7 @@ async function requireFile(module: string, path: string): Promise<void> {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   const expected = say("source-file-or-built-in", {});
-  throw new SaidProblem("invalid-conf", {
+  throw new Problem("invalid-conf", {
     detail: say("module-missing", { module, path, expected }),
     errors: [{ field: "source.module", value: module, message: "does not exist", expected }],
   });

@@ -1,5 +1,6 @@
 import type { MappingConf } from "../mapping.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { type Message, say } from "../../vocabulary/messages.ts";
 import type { RecordBatch } from "../sources/source.ts";
 import type { TransformedBatch } from "../stages/transform.ts";
 import { BadAnswer, packRecords, unpackEvents } from "./crossing.ts";
@@ -62,19 +63,20 @@ export class TransformClient {
     await this.load();
     const { packed, rejected: excluded } = packRecords(records, start);
     const { limitMs, module } = this.#options;
-    const where = `records ${start} to ${start + records.length - 1}` +
-      (chunkNo === null ? "" : ` of chunk ${chunkNo}`);
+    const range = { from: start, to: start + records.length - 1 };
+    const where = chunkNo === null
+      ? say("records-range", range)
+      : say("records-of-chunk", { ...range, chunk: chunkNo });
     const answer = await this.#ask("batch", { type: "batch", start, records: packed }, (failed) => {
       const at = failed?.position ?? null;
-      const place = at === null ? where : `${where}, at record ${at}`;
+      const place = at === null ? where : say("at-record", { where, at });
       if (failed?.why === "memory") {
-        return `The transform module ${module} needs more than 512 MiB of memory (${place}). Let it keep less from record to record.`;
+        return say("transform-memory", { module, place });
       }
       if (failed?.why === "error") {
-        return `The transform module ${module} broke down (${place}): ${failed.message}`;
+        return say("transform-broke", { module, place, error: failed.message });
       }
-      return `The transform module ${module} did not end within ${limitMs} ms (${place}) and was stopped. ` +
-        "Look for a loop that does not end, or allow more with transform_timeout_ms.";
+      return say("transform-endless", { module, n: limitMs, place });
     });
     this.#options.onLines?.(answer.lines, chunkNo);
     const deletes = (this.#options.mapping.deleted ?? null) !== null;
@@ -88,8 +90,9 @@ export class TransformClient {
       const known = await transformNames(dir);
       throw this.#refused(
         "does not exist",
-        `There is no transform module ${module}: ${path} does not exist. ` +
-          (known.length === 0 ? "No module is there yet." : `Known: ${known.join(", ")}.`),
+        known.length === 0
+          ? say("no-transform-yet", { module, path })
+          : say("no-transform", { module, path, names: known.join(", ") }),
       );
     }
     const question = { type: "load", path, mapping, sourceName, limitMs } as const;
@@ -98,13 +101,13 @@ export class TransformClient {
       question,
       (failed) =>
         failed?.why === "load" || failed?.why === "error"
-          ? `The transform module ${path} cannot be loaded: ${failed.message}`
-          : `The transform module ${path} was not loaded within ${limitMs} ms and was stopped.`,
+          ? say("transform-not-loaded", { path, error: failed.message })
+          : say("transform-load-endless", { path, n: limitMs }),
     );
     this.#options.onLines?.(lines, null);
     if (!exports) {
       const message = "exports neither a function named transform nor a zod schema named schema";
-      throw this.#refused(message, `The transform module ${path} ${message}.`);
+      throw this.#refused(message, say("transform-exports", { path }));
     }
   }
 
@@ -112,7 +115,7 @@ export class TransformClient {
   async #ask<T extends FromHost["type"]>(
     type: T,
     question: ToHost,
-    explain: (failed: Answer<"failed"> | null) => string,
+    explain: (failed: Answer<"failed"> | null) => Message,
   ): Promise<Answer<T>> {
     const { limitMs, signal } = this.#options;
     signal?.throwIfAborted();
@@ -143,7 +146,7 @@ export class TransformClient {
     }
   }
 
-  #refused(message: string, detail: string): Problem {
+  #refused(message: string, detail: Message): Problem {
     const { module } = this.#options;
     const errors = [{ field: "transform", value: module, message }];
     return new Problem("transform-failed", { detail, errors });

@@ -1,6 +1,7 @@
 import type { Forgetting, Forgotten } from "../forget.ts";
 import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import type { HttpConnection } from "../sources/http/connection.ts";
 import { adapterFor } from "../sources/adapters.ts";
 import type { CatalogueRequest, SourceCatalogue } from "../sources/catalogue.ts";
@@ -136,8 +137,7 @@ export function forgetAside(wanted: Forgetting): Promise<Forgotten> {
 
 function suiteTooSlow(): Problem {
   return new Problem("invalid-conf", {
-    detail: `The suite could not be compiled in ${SUITE_MS / 1000} s: its schemas refer to each ` +
-      "other too often, or its patterns are too large. Take them apart.",
+    detail: say("suite-not-compiled", { seconds: SUITE_MS / 1000 }),
   });
 }
 
@@ -195,7 +195,7 @@ export async function aside<K extends keyof AsideTasks>(
 
 function tookTooLong(): Problem {
   return new Problem("source-unreadable", {
-    detail: "It took too long: the source is slow to answer.",
+    detail: say("source-slow", {}),
   });
 }
 
@@ -225,8 +225,6 @@ export function previewInWorker(
 
 function tooSlow(timeoutMs: number): Problem {
   return new Problem("source-unreadable", {
-    detail:
-      `The preview was not ready after ${timeoutMs / 1000} s. The source is slow to answer, ` +
-      "or the transform module does not end. A run has no such limit.",
+    detail: say("preview-too-slow", { seconds: timeoutMs / 1000 }),
   });
 }

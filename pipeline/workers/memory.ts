@@ -1,4 +1,5 @@
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 
 /** Looks in a row that have to find too much: what is garbage has been collected by then. */
 const LOOKS = 3;
@@ -21,14 +22,11 @@ export class MemoryWatch {
     this.#above = used > this.#limit ? this.#above + 1 : 0;
     if (this.#above < LOOKS) return;
     throw new Problem("out-of-memory", {
-      detail:
-        `Chunk ${chunkNo}: its worker holds ${
-          megabytes(used)
-        } MB while it prepares it; the limit is ` +
-        `${
-          megabytes(this.#limit)
-        } MB (ETL_WORKER_MEMORY_MB). Load less at once: a smaller chunk_size, ` +
-        "shorter records, a transform module that keeps nothing.",
+      detail: say("chunk-memory", {
+        chunk: chunkNo,
+        used: megabytes(used),
+        limit: megabytes(this.#limit),
+      }),
     });
   }
 }

@@ -1,5 +1,6 @@
 import type { Log } from "../../telemetry/log.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { atStage } from "../stage_tracker.ts";
 import type { HttpConnection } from "../sources/http/connection.ts";
 import { type Host, startHost, startSourceHost } from "../user_code/host.ts";
@@ -323,7 +324,7 @@ function endSlot(slot: Slot): void {
 }
 
 function stopped(): Problem {
-  return new Problem("cancelled", { detail: "The run was stopped." });
+  return new Problem("cancelled", { detail: say("run-stopped", {}) });
 }
 
 function fromWire(error: WireError): Error {

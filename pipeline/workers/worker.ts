@@ -1,6 +1,7 @@
 /// <reference lib="deno.worker" />
 import { errorCode, isTransient } from "../../store/errors.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { asRaised } from "../run_problem.ts";
 import { stageOf } from "../stage_tracker.ts";
 import type {
@@ -175,7 +176,7 @@ export class TaskRunner {
   /** Ends the run's task in hand as soon as it can, statements that are running included. */
   abort(runId: string): void {
     this.#runs.get(runId)?.abort.abort(
-      new Problem("cancelled", { detail: "The run was stopped." }),
+      new Problem("cancelled", { detail: say("run-stopped", {}) }),
     );
     if (this.#current === runId) this.#connection.cancel().catch(() => {});
   }
@@ -273,8 +274,7 @@ function chunkOf(input: Tasks[TaskKind]["input"]): Record<string, number> {
 function spillLost({ spillDir }: RunContext, cause: Error): Problem {
   return new Problem("unavailable", {
     transient: true,
-    detail:
-      `A file of the run below ${spillDir} has disappeared. Let nothing else remove files from ETL_SPOOL_DIR; the run prepares them again.`,
+    detail: say("spill-gone", { dir: spillDir }),
     cause,
   });
 }

@@ -8,7 +8,8 @@ import {
   tokenState,
   touchToken,
 } from "../../store/tokens.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
+import { type Message, say } from "../../vocabulary/messages.ts";
 import { deadline } from "../shared/lookups.ts";
 import { isLoopback } from "./client_address.ts";
 import { parseSession, parseToken, sameHash, sha256 } from "./credential.ts";
@@ -78,7 +79,7 @@ export class Access {
     const token = shown === null ? null : await this.#tokens.get(shown.id);
     if (token === null || !sameHash(shown!.hash, token.token_hash)) {
       throw refused(
-        "This token is not known here. An admin makes one: `deno task etl token create`.",
+        say("token-unknown", {}),
       );
     }
     this.#mustBeUsable(token);
@@ -123,10 +124,8 @@ export class Access {
     if (state === "usable") return;
     throw refused(
       state === "revoked"
-        ? `The token ${token.name} was revoked. Get a new one from an admin.`
-        : `The token ${token.name} expired at ${
-          token.expires_at!.toISOString()
-        }. Get a new one from an admin.`,
+        ? say("token-revoked", { name: token.name })
+        : say("token-expired", { name: token.name, at: token.expires_at!.toISOString() }),
     );
   }
 
@@ -141,7 +140,7 @@ export class Access {
   }
 }
 
-function refused(detail: string): Problem {
+function refused(detail: Message): Problem {
   return new Problem("unauthorized", { detail, extra: { error: "invalid_token" } });
 }
 
@@ -162,7 +161,7 @@ export function accessOf({ sql, config }: AccessDeps): Access {
 export async function requireSafeAddress({ sql, config }: AccessDeps): Promise<void> {
   const why = whyExposed(config);
   if (why === null || config.adminToken !== null || (await tokenState(sql)).usable) return;
-  throw new Problem("unauthorized", {
+  throw new TerminalProblem("unauthorized", {
     detail: `${why}, so other machines can reach this server, and there is no API ` +
       "token: anybody could start runs and read what is stored. Set ETL_ADMIN_TOKEN, e.g. to the " +
       "output of `openssl rand -hex 32`, or make a token with `deno task etl token create NAME " +

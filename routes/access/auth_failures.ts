@@ -2,6 +2,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
 import type { Config } from "../../server/config.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { type Message, say } from "../../vocabulary/messages.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import { clientOfRequest, limitKey } from "./client_address.ts";
 import { tokenPrefix } from "./credential.ts";
@@ -45,7 +46,7 @@ export class WrongTokens {
 
   constructor(config: Pick<Config, "trustedProxies" | "signInsPerMinute">) {
     this.#config = config;
-    this.#limit = new RateLimit(config.signInsPerMinute, "wrong tokens");
+    this.#limit = new RateLimit(config.signInsPerMinute, say("wrong-tokens", {}));
   }
 
   /** What is to be answered to who has shown this text: the error, or that there were too many. */
@@ -99,10 +100,10 @@ export function noteRefused(
 export class RateLimit {
   readonly #limiter: RateLimiterMemory | null;
   readonly #perMinute: number;
-  readonly #what: string;
+  readonly #what: Message;
 
   /** `perMinute` 0: no limit. `what`: as the error names it, such as "runs and previews". */
-  constructor(perMinute: number, what: string) {
+  constructor(perMinute: number, what: Message) {
     this.#perMinute = perMinute;
     this.#what = what;
     this.#limiter = perMinute === 0
@@ -118,7 +119,7 @@ export class RateLimit {
       if (!(error instanceof RateLimiterRes)) throw error;
       const seconds = Math.max(1, Math.ceil(error.msBeforeNext / 1000));
       throw new Problem("too-many-requests", {
-        detail: `More than ${this.#perMinute} ${this.#what} a minute. Try again in ${seconds} s.`,
+        detail: say("rate-exceeded", { n: this.#perMinute, what: this.#what, seconds }),
         transient: true,
         extra: { retry_after_seconds: seconds },
       });

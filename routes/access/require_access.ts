@@ -1,5 +1,6 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import type { Access } from "./access.ts";
 import { RateLimit, type WrongTokens } from "./auth_failures.ts";
@@ -16,7 +17,7 @@ export function requireAccess(
   wrongTokens: WrongTokens,
 ): MiddlewareHandler {
   const { config } = deps;
-  const triggers = new RateLimit(config.triggersPerMinute, "requests that start work");
+  const triggers = new RateLimit(config.triggersPerMinute, say("requests-that-start-work", {}));
   return async (c, next) => {
     const route = routeOf(c);
     const needed = neededFor(route);
@@ -34,15 +35,13 @@ export function requireAccess(
       c.set("refused", { reason: readSessionCookie(c) === undefined ? "missing" : "session" });
       if (isPage(c)) return c.redirect(signInPath(c), 302);
       throw new Problem("unauthorized", {
-        detail: "This needs an API token, in the header `Authorization: Bearer etl_…`. " +
-          "People sign in at /etl/sign-in.",
+        detail: say("needs-token", {}),
       });
     }
     if (!mayAct(identity.role, needed)) {
       c.set("refused", { reason: "role", token: identity.name });
       throw new Problem("forbidden", {
-        detail:
-          `This needs the role ${needed}, and ${identity.name} has the role ${identity.role}.`,
+        detail: say("needs-role", { needed, name: identity.name, role: identity.role }),
         extra: { needed_role: needed, role: identity.role },
       });
     }
@@ -79,7 +78,7 @@ export async function identify(
       return identity;
     }
     throw new Problem("unauthorized", {
-      detail: "The Authorization header must be `Bearer etl_…`, with an API token.",
+      detail: say("authorization-form", {}),
       extra: { error: "invalid_request" },
     });
   }
@@ -188,7 +187,7 @@ export function guard(allowedHosts: string[]): MiddlewareHandler {
     if (!isOurs || (changes && (site === "cross-site" || site === "same-site"))) {
       c.set("refused", { reason: "origin" });
       throw new Problem("forbidden", {
-        detail: "Requests from web pages of another origin are refused.",
+        detail: say("other-origin", {}),
       });
     }
     await next();
@@ -200,8 +199,6 @@ function refuseForeignHost(c: Context): void {
   if (host === undefined) return;
   c.set("refused", { reason: "origin" });
   throw new Problem("forbidden", {
-    detail: `Requests for host ${
-      host.slice(0, 100)
-    } are not answered here. Add it to ETL_ALLOWED_HOSTS if it is this server's.`,
+    detail: say("host-refused", { host: host.slice(0, 100) }),
   });
 }

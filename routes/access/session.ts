@@ -3,6 +3,7 @@ import { deleteCookie, getCookie, setCookie } from "hono/cookie";
 import { Buffer } from "node:buffer";
 import type { Config } from "../../server/config.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { mediaType } from "../shared/body.ts";
 import { clientOfRequest, isLoopback } from "./client_address.ts";
 import { sameHash, sha256 } from "./credential.ts";
@@ -90,8 +91,7 @@ export async function checkPage(c: Context, session: string): Promise<void> {
     if (typeof given === "string" && sameHash(sha256(given), sha256(formToken(session)))) return;
   }
   throw new Problem("forbidden", {
-    detail: "This does not come from a page of this server, or from an old one. " +
-      "Load the page again. Programs send an API token instead of a cookie.",
+    detail: say("form-not-ours", {}),
   });
 }
 
@@ -100,7 +100,7 @@ export async function readForm(c: Context): Promise<FormData> {
   const type = mediaType(c);
   if (!["application/x-www-form-urlencoded", "multipart/form-data"].includes(type)) {
     throw new Problem("unsupported-media-type", {
-      detail: "This takes a form, as the pages of the dashboard send it.",
+      detail: say("form-expected", {}),
     });
   }
   try {
@@ -108,7 +108,7 @@ export async function readForm(c: Context): Promise<FormData> {
   } catch (error) {
     // too large, found out while it was read
     if (error instanceof Problem) throw error;
-    throw new Problem("bad-request", { detail: "The form cannot be read." });
+    throw new Problem("bad-request", { detail: say("form-unreadable", {}) });
   }
 }
 

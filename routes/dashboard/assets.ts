@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { z } from "zod";
 
 const TYPES: Record<string, string> = {
@@ -79,7 +80,7 @@ export class Assets {
 
 function noSuchFile(name: string): Problem {
   return new Problem("not-found", {
-    detail: `There is no file ${name.slice(0, 100)}. Load the page again: it may be newer.`,
+    detail: say("no-asset", { name: name.slice(0, 100) }),
   });
 }
 

@@ -4,6 +4,7 @@ import { compress } from "hono/compress";
 import { setCookie } from "hono/cookie";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { PROBLEMS_ES } from "../../vocabulary/problems_es.ts";
 import type { Access } from "../access/access.ts";
 import type { WrongTokens } from "../access/auth_failures.ts";
@@ -100,7 +101,7 @@ export function dashboardRoutes(
     }
   }
   pages.get("*", (c) => {
-    throw new Problem("not-found", { detail: `There is no page ${c.req.path.slice(0, 200)}.` });
+    throw new Problem("not-found", { detail: say("no-page", { path: c.req.path.slice(0, 200) }) });
   });
 
   const showProblem = (c: Context, problem: Problem) => errorPage(c, deps, problem);

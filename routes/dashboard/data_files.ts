@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import type { DataEntry } from "../../islands/form/data.tsx";
 import { resolveBelow } from "../../pipeline/sources/local/open_input.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import type { DashboardDeps } from "./page.tsx";
 
 /** Entries of a folder that are shown. */
@@ -14,7 +15,7 @@ export async function dataFiles(c: Context, { config }: DashboardDeps): Promise<
   const { absolutePath, info } = await resolveBelow(resolve(config.dataDir), folder);
   if (!info.isDirectory) {
     throw new Problem("bad-request", {
-      detail: `${folder} is a file, not a folder of the data directory.`,
+      detail: say("not-a-folder", { folder }),
     });
   }
   const entries: DataEntry[] = [];

@@ -8,6 +8,7 @@ import {
   profileDataset,
 } from "../../store/dataset_page.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { identityOf, mayAct } from "../access/identity.ts";
 import { Turns } from "../shared/load.ts";
 import { Briefly } from "../shared/lookups.ts";
@@ -42,7 +43,7 @@ export const datasetPage: Page = {
     );
     if (facts === null) {
       throw new Problem("not-found", {
-        detail: `No run has written a dataset ${name.slice(0, 200)}. /etl/datasets lists them.`,
+        detail: say("dataset-unwritten", { name: name.slice(0, 200) }),
       });
     }
     const identity = identityOf(c);

@@ -3,6 +3,7 @@ import { RunForm, type RunFormProps } from "../../islands/form.tsx";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { confJsonSchema } from "../../pipeline/params.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { CONFIGURATIONS, getNamed, listNamed, POOLS } from "../../store/named.ts";
 import { runConf } from "../../store/run_views.ts";
 import { listSuites } from "../../store/suites.ts";
@@ -89,7 +90,9 @@ async function configurationOf(
   if (name === "") return { conf: {}, description: "" };
   const found = await getNamed(sql, CONFIGURATIONS, name);
   if (found === null) {
-    throw new Problem("not-found", { detail: `There is no configuration ${name.slice(0, 100)}.` });
+    throw new Problem("not-found", {
+      detail: say("missing-configuration", { name: name.slice(0, 100) }),
+    });
   }
   return { conf: found.conf, description: String(found.description ?? "") };
 }
@@ -113,7 +116,7 @@ export async function runConfOf(
   const text = isUuid ? await runConf(sql, from) : null;
   if (text === null) {
     throw new Problem("not-found", {
-      detail: `There is no run ${from.slice(0, 100)} to start from.`,
+      detail: say("no-run-to-start-from", { run: from.slice(0, 100) }),
     });
   }
   if (text.length <= MAX_CONF_LENGTH) return text;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { RUN_STATES } from "../../vocabulary/words.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { errorsText, Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { type HistoryFilter, SORT_COLUMNS, type SortColumn } from "../../store/history.ts";
 import { type CursorPart, decodeCursor } from "../shared/page_cursor.ts";
 
@@ -50,7 +51,7 @@ export function readHistoryQuery(query: Record<string, string>): HistoryQuery {
     message,
   }));
   throw new Problem("bad-request", {
-    detail: errors.map(({ field, message }) => `${field} ${message}`).join("; "),
+    detail: say("query-errors", { errors: errorsText(errors) }),
     errors,
   });
 }

@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
 import type { OverviewData } from "../../islands/overview.tsx";
 import type { AppDeps } from "../shared/deps.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { Gate, staysOpen } from "../shared/load.ts";
 import { commonParts, partsOfLabels } from "./overview_page.tsx";
 
@@ -35,7 +36,7 @@ const LABELS_OF_A_CALLER = 20;
 export class LiveOverview {
   readonly #deps: AppDeps;
   readonly #labels = new Map<string, Label>();
-  readonly #gate = new Gate(MAX_LABELS, `${MAX_LABELS} run labels are looked at`, {
+  readonly #gate = new Gate(MAX_LABELS, say("labels-looked-at", { n: MAX_LABELS }), {
     status: 429,
     share: LABELS_OF_A_CALLER,
   });

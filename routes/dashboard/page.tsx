@@ -186,6 +186,9 @@ export async function renderPage(
         data-origin={viewer.origin}
         data-needs-token={viewer.needsToken ? "" : undefined}
         data-messages={manifest === null ? undefined : at(path(manifest.scripts[lang]!.file))}
+        data-said={lang === "es" && manifest !== null
+          ? at(path(manifest.scripts.said_es!.file))
+          : undefined}
         data-base={base === "" ? undefined : base}
       >
         <head>

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { FirstSteps } from "../../islands/ui/first_steps.tsx";
 import { Icon, StateBadge, Time } from "../../islands/ui/elements.tsx";
@@ -280,7 +281,7 @@ export function barPaths(runs: PipelineBar[]): Map<string, string> {
 async function barsData(c: Context, deps: DashboardDeps): Promise<Response> {
   const last = z.uuid().safeParse(c.req.query("last"));
   if (!last.success) {
-    throw new Problem("bad-request", { detail: "last must be the id of a run." });
+    throw new Problem("bad-request", { detail: say("last-no-run", {}) });
   }
   const locale = createLocale(readPreferences(c));
   const runs = await pipelineBars(deps.sql, last.data, c.req.query("of_schedule") === "true");

@@ -1,7 +1,8 @@
 import type { Context } from "hono";
 import { getCookie } from "hono/cookie";
 import { en, type Messages } from "../../islands/i18n/en.ts";
-import { es, translate } from "../../islands/i18n/es.ts";
+import { es } from "../../islands/i18n/es.ts";
+import { inSpanish } from "../../vocabulary/messages.ts";
 import type { Lang } from "../../islands/lib/locale.ts";
 
 export type Theme = "system" | "light" | "dark";
@@ -37,7 +38,7 @@ export function readPreferences(c: Context): Preferences {
     clock,
     theme: theme === "light" || theme === "dark" ? theme : "system",
     messages: CATALOGUES[lang],
-    translate: lang === "es" ? translate : (text) => text,
+    translate: lang === "es" ? inSpanish : (text) => text,
   };
 }
 

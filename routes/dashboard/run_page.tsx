@@ -3,6 +3,7 @@ import type { RunExtras, RunPageData } from "../../islands/run/run_data.ts";
 import { RunView } from "../../islands/run.tsx";
 import type { ReplayChoices } from "../../islands/run/replay.tsx";
 import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
 import { PROBLEMS_ES } from "../../vocabulary/problems_es.ts";
 import { readPreferences } from "./preferences.ts";
@@ -77,7 +78,7 @@ async function chunkData(c: Context, deps: DashboardDeps): Promise<Response> {
   const chunk = isIndex(no) ? await oneChunk(deps.sql, run.run_id, no) : null;
   if (chunk === null) {
     throw new Problem("not-found", {
-      detail: `Run ${run.run_id} has no chunk ${c.req.param("no")?.slice(0, 20)}.`,
+      detail: say("no-chunk", { run: run.run_id, chunk: c.req.param("no")!.slice(0, 20) }),
     });
   }
   return c.json(chunk, 200, { "cache-control": "no-store" });
@@ -188,7 +189,7 @@ async function requiredRun(c: Context, deps: DashboardDeps): Promise<RunDetail> 
   const run = isUuid ? await runDetail(deps.sql, id) : null;
   if (run !== null) return run;
   throw new Problem("not-found", {
-    detail: `There is no run ${id.slice(0, 100)}. /etl/runs lists them.`,
+    detail: say("no-run-page", { id: id.slice(0, 100) }),
   });
 }
 

@@ -5,6 +5,7 @@ import { MAX_DEPTH, MAX_NAMES } from "../../pipeline/canonical.ts";
 import { MAX_NUMBER_DIGITS } from "../../pipeline/numbers.ts";
 import { eachLongNumber, parseJson } from "../../pipeline/sources/json_text.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { type Message, say } from "../../vocabulary/messages.ts";
 import { bodyBytesOf, MAX_FORM_BYTES, routeOf } from "../access/route_rules.ts";
 
 /** Values that a body of JSON may have, lists and objects included: parsing more would keep the main thread. */
@@ -36,7 +37,7 @@ export async function readJson(
     return value;
   } catch (error) {
     throw new Problem("bad-request", {
-      detail: `The body is not JSON: ${(error as Error).message}`,
+      detail: say("body-no-json", { error: (error as Error).message }),
     });
   }
 }
@@ -53,7 +54,7 @@ function utf8(bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new Problem("bad-request", { detail: "The body is not UTF-8 text." });
+    throw new Problem("bad-request", { detail: say("body-not-utf8", {}) });
   }
 }
 
@@ -67,9 +68,8 @@ export async function* boundedBody(
   const tooLarge = () =>
     new Problem("payload-too-large", {
       detail: chunked
-        ? `A body without Content-Length has ${maxBytes} bytes at most. Send it with its length: curl --data-binary @FILE, ` +
-          "or @- for the standard input."
-        : `The body has more than ${maxBytes} bytes. Put the data where a file or http source can read it.`,
+        ? say("chunked-too-large", { n: maxBytes })
+        : say("body-too-large", { n: maxBytes }),
     });
   if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
   let size = 0;
@@ -107,11 +107,11 @@ export function dataFormat(c: Context): string | undefined {
 }
 
 /** Refuses a body that is not JSON. `wanted` says what is: "The conf is application/json". */
-export function requireJson(c: Context, wanted: string): void {
+export function requireJson(c: Context, wanted: Message): void {
   const type = mediaType(c);
   if (type === "application/json") return;
   throw new Problem("unsupported-media-type", {
-    detail: `${wanted}; not ${type || "a body without a content type"}.`,
+    detail: say("type-not-taken", { wanted, type: type || say("no-content-type", {}) }),
   });
 }
 
@@ -141,8 +141,7 @@ export function bodyLimits(): MiddlewareHandler {
       const excess = excessOf(bytes);
       if (excess !== null) {
         throw new Problem("bad-request", {
-          detail: `The body ${excess}, which nothing here takes. Send records as CSV or NDJSON ` +
-            "to POST /api/etl/run, or put them where a file or http source can read them.",
+          detail: say("body-excess", { what: excess }),
         });
       }
       const text = utf8(bytes);
@@ -168,15 +167,13 @@ function refuseEndlessNumbers(text: string): void {
     const number = to - from <= 400 ? text.slice(from, to) : "";
     if (!/[eE]/.test(number) || Math.abs(Number(number)) !== Infinity) return;
     throw new Problem("bad-request", {
-      detail: `The body is not JSON that can be kept: number ${
-        number.slice(0, 40)
-      } is out of range.`,
+      detail: say("body-number", { number: number.slice(0, 40) }),
     });
   });
 }
 
 /** What a JSON text in UTF-8 has too much of, without parsing it; null where it can be parsed. */
-export function excessOf(text: Uint8Array): string | null {
+export function excessOf(text: Uint8Array): Message | null {
   let depth = 0;
   let values = 1;
   let longNumbers = 0;
@@ -189,7 +186,7 @@ export function excessOf(text: Uint8Array): string | null {
         break;
       case 0x5b: // [
       case 0x7b: // {
-        if (++depth > MAX_DEPTH) return `is nested deeper than ${MAX_DEPTH} levels`;
+        if (++depth > MAX_DEPTH) return say("is-too-deep", { n: MAX_DEPTH });
         if (++values > MAX_BODY_VALUES) return MANY_VALUES;
         names[depth] = 0;
         break;
@@ -201,7 +198,7 @@ export function excessOf(text: Uint8Array): string | null {
         if (++values > MAX_BODY_VALUES) return MANY_VALUES;
         break;
       case 0x3a: // :
-        if (++names[depth]! > MAX_NAMES) return `has an object of more than ${MAX_NAMES} names`;
+        if (++names[depth]! > MAX_NAMES) return say("has-too-many-names", { n: MAX_NAMES });
         break;
       default: {
         if (byte !== 0x2d && (byte < 0x30 || byte > 0x39)) break;
@@ -213,10 +210,10 @@ export function excessOf(text: Uint8Array): string | null {
           else if ((part < 0x30 || part > 0x39) && ![0x2e, 0x2b, 0x2d].includes(part)) break;
         }
         if (i - from > MAX_NUMBER_DIGITS) {
-          return `has a number of more than ${MAX_NUMBER_DIGITS} digits`;
+          return say("has-too-many-digits", { n: MAX_NUMBER_DIGITS });
         }
         if ((i - from >= 16 || i - exponentAt > 3) && ++longNumbers > MAX_LONG_NUMBERS) {
-          return `has more than ${MAX_LONG_NUMBERS} numbers of 16 or more digits`;
+          return say("has-too-many-long-numbers", { n: MAX_LONG_NUMBERS });
         }
         i--;
       }
@@ -225,4 +222,4 @@ export function excessOf(text: Uint8Array): string | null {
   return null;
 }
 
-const MANY_VALUES = `has more than ${MAX_BODY_VALUES} values`;
+const MANY_VALUES = say("has-too-many-values", { n: MAX_BODY_VALUES });

@@ -1,6 +1,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { Config } from "../../server/config.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { type Message, say } from "../../vocabulary/messages.ts";
 import { dataFormat } from "./body.ts";
 
 /** Who a request counts for. */
@@ -51,20 +52,20 @@ class Load {
     const { maxRequests, maxStreams, maxUploads, maxBodiesBytes } = config;
     const part = (whole: number, of: number, least: number) =>
       Math.max(least, Math.ceil(whole / of));
-    this.requests = new Gate(maxRequests, `${maxRequests} requests are in progress`, {
+    this.requests = new Gate(maxRequests, say("requests-in-progress", { n: maxRequests }), {
       share: part(maxRequests * 3, 4, 1),
     });
     const strangers = part(maxRequests, 2, 8);
-    this.strangers = new Gate(strangers, `${strangers} requests without a token are in progress`, {
+    this.strangers = new Gate(strangers, say("strangers-in-progress", { n: strangers }), {
       share: part(maxRequests, 8, 4),
     });
-    this.streams = new Gate(maxStreams, `${maxStreams} streams and waiting requests are open`, {
+    this.streams = new Gate(maxStreams, say("streams-open", { n: maxStreams }), {
       share: part(maxStreams, 4, 10),
     });
-    this.uploads = new Gate(maxUploads, `${maxUploads} bodies of data are being received`, {
+    this.uploads = new Gate(maxUploads, say("bodies-received", { n: maxUploads }), {
       share: part(maxUploads * 3, 4, 1),
     });
-    const full = "request bodies fill the memory meant for them";
+    const full = say("bodies-fill-memory", {});
     this.bodyBytes = new Gate(maxBodiesBytes, full, { share: part(maxBodiesBytes, 2, 8 << 20) });
     this.strangerBytes = new Gate(STRANGER_BYTES.all, full, { share: STRANGER_BYTES.share });
   }
@@ -151,14 +152,14 @@ interface GateOptions {
  */
 export class Gate {
   readonly #limit: number;
-  readonly #what: string;
+  readonly #what: Message;
   readonly #status: 503 | 429;
   readonly #share: number;
   readonly #callers = new Map<string, number>();
   #inside = 0;
 
   /** `what`: as the error says it, such as "512 requests are in hand". */
-  constructor(limit: number, what: string, { status = 503, share = limit }: GateOptions = {}) {
+  constructor(limit: number, what: Message, { status = 503, share = limit }: GateOptions = {}) {
     this.#limit = limit;
     this.#what = what;
     this.#status = status;
@@ -178,17 +179,14 @@ export class Gate {
     const used = caller === undefined ? 0 : this.#callers.get(caller) ?? 0;
     if (caller !== undefined && used + weight > this.#share) {
       throw new Problem("too-many-requests", {
-        detail:
-          `One caller may have ${this.#share} of this at once, and you have: this server is ` +
-          `full when ${this.#what}. Nothing was begun; try again in a few seconds.`,
+        detail: say("share-used", { share: this.#share, what: this.#what }),
         transient: true,
       });
     }
     if (this.#inside + weight > this.#limit) {
       throw new Problem(this.#status === 503 ? "unavailable" : "too-many-requests", {
         status: this.#status,
-        detail: `This server is busy: ${this.#what} already. Nothing was begun; try again in a ` +
-          "few seconds.",
+        detail: say("server-busy", { what: this.#what }),
         transient: true,
       });
     }
@@ -276,7 +274,7 @@ export function flagOf(c: Context, name: string): boolean {
   const text = c.req.query(name) ?? "false";
   if (text === "true" || text === "false") return text === "true";
   throw new Problem("bad-request", {
-    detail: `${name} is neither true nor false.`,
+    detail: say("neither-true-nor-false", { name }),
     errors: [{
       field: name,
       value: text.slice(0, 100),
@@ -349,9 +347,7 @@ export function guardedBody(
 function tooSlow(timeoutMs: number): Problem {
   return new Problem("bad-request", {
     status: 408,
-    detail: `The body stopped coming for ${timeoutMs / 1000} s, or comes at less than ${
-      SLOWEST >> 10
-    } KiB a second. Nothing of it was kept: send it again.`,
+    detail: say("body-too-slow", { seconds: timeoutMs / 1000, rate: SLOWEST >> 10 }),
     transient: true,
   });
 }

@@ -1,4 +1,5 @@
 import { Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { toUtcText } from "../../pipeline/timestamps.ts";
 
 /** Packs the position of a list's last item into an opaque cursor. */
@@ -46,7 +47,7 @@ export function decodeCursor(cursor: string, parts: CursorPart[]): (string | num
     // told below
   }
   throw new Problem("bad-request", {
-    detail: "The cursor is not one that this list has given. Start again without it.",
+    detail: say("cursor-foreign", {}),
     errors: [{
       field: "cursor",
       value: cursor.slice(0, 100),

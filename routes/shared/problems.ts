@@ -4,6 +4,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { asRaised } from "../../pipeline/run_problem.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { say, verbatim } from "../../vocabulary/messages.ts";
 import { baseOf, problemBelow } from "./base_path.ts";
 import { spanishProblem } from "../../vocabulary/problems_es.ts";
 import { blockers, blockerText } from "../../store/blockers.ts";
@@ -22,33 +23,31 @@ export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof HTTPException && error.status === 415) {
     return new Problem("unsupported-media-type", {
-      detail: "The body has no content type, or one that is not taken here: send application/json.",
+      detail: say("body-no-type", {}),
     });
   }
   if (error instanceof HTTPException) {
-    return new Problem("bad-request", { status: error.status, detail: error.message });
+    return new Problem("bad-request", { status: error.status, detail: verbatim(error.message) });
   }
   const raised = asRaised(error);
   if (raised instanceof Problem) return raised;
   if (isUnstorableText(error)) {
     return new Problem("bad-request", {
-      detail:
-        "The request holds text that PostgreSQL cannot store: a NUL character, or half of a " +
-        "surrogate pair.",
+      detail: say("request-not-storable", {}),
       cause: error,
     });
   }
   noteOutage(error);
   if (isTransient(error)) {
-    const words = passing(error)?.words ?? "the connection to the database was lost";
+    const words = passing(error)?.words ?? say("connection-lost", {});
     return new Problem("unavailable", {
-      detail: `The database cannot be used just now: ${words}. Try again in a few seconds.`,
+      detail: say("database-just-now", { why: words }),
       transient: true,
       cause: error,
     });
   }
   return new Problem("internal", {
-    detail: "Something unexpected happened. The server's log has the details.",
+    detail: say("unexpected", {}),
     cause: error,
   });
 }
@@ -67,9 +66,8 @@ export async function lockedProblem(sql: Sql, cause: unknown): Promise<Problem> 
   const [blocker] = await blockers(sql, 4, { busy: true }).catch(() => []);
   return new Problem("unavailable", {
     detail: blocker === undefined
-      ? "Something that this needs is locked in the database. Try again in a few seconds."
-      : `Something that this needs is locked by ${blockerText(blocker)}. Try again when that ` +
-        `transaction has ended, or end it: select pg_terminate_backend(${blocker.pid}).`,
+      ? say("locked", {})
+      : say("locked-by", { who: blockerText(blocker), pid: blocker.pid }),
     transient: true,
     cause,
     ...(blocker === undefined ? {} : { extra: { blocked_by: blocker.pid } }),

@@ -1,4 +1,4 @@
-import { Problem } from "../../vocabulary/problem.ts";
+import { TerminalProblem } from "../../vocabulary/problem.ts";
 import { checkBackup, type CheckedBackup } from "../../store/backup/checked_file.ts";
 import { type BackedUpTable, readRestoreSql } from "../../store/backup/format.ts";
 import { restoreBackup } from "../../store/backup/restore.ts";
@@ -31,7 +31,7 @@ export async function restoreDatabase(
   try {
     const target = await readTarget(client, backup.manifest);
     if (target.activeRuns.length > 0) {
-      throw new Problem("conflict", {
+      throw new TerminalProblem("conflict", {
         detail: `Runs are active (${target.activeRuns.join(", ")}), and a restore would pull ` +
           "their rows from under them. Wait for them or cancel them, then restore again.",
       });

@@ -11,7 +11,7 @@ import {
 } from "../../store/backup/format.ts";
 import { readManifestOf } from "../../store/backup/checked_file.ts";
 import { connect } from "../../store/pg.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { TerminalProblem } from "../../vocabulary/problem.ts";
 
 interface TakeBackupOptions {
   /** Directory of the backups; made if missing. */
@@ -152,7 +152,7 @@ async function makeDir(dir: string): Promise<void> {
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     if (isFull(code)) throw error;
-    throw new Problem("bad-request", {
+    throw new TerminalProblem("bad-request", {
       detail: `BACKUP_DIR ${dir} cannot be made: ${message}. Name another BACKUP_DIR.`,
       cause: error,
     });
@@ -242,7 +242,7 @@ function diskProblem(error: unknown, dir: string): unknown {
   const { code } = error as { code?: string };
   const full = isFull(code);
   if (!full && !(error instanceof Deno.errors.PermissionDenied)) return error;
-  return new Problem(full ? "disk-full" : "bad-request", {
+  return new TerminalProblem(full ? "disk-full" : "bad-request", {
     detail: full
       ? `The disk of ${dir} is full. The backups that are there were left as they are: free space, lower KEEP_BACKUPS, or name another BACKUP_DIR.`
       : `${dir} cannot be written to. Name another BACKUP_DIR.`,

@@ -1,5 +1,5 @@
 import { CLIENT_HEADER } from "../../routes/access/identity.ts";
-import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
+import { Problem, type ProblemDetails, TerminalProblem } from "../../vocabulary/problem.ts";
 import { UsageError } from "./exit_codes.ts";
 
 export interface ConnectOptions {
@@ -66,7 +66,7 @@ function serverUrl(text: string): URL {
 
 function unreachable(where: string, cause: unknown): Problem {
   const reason = cause instanceof Error ? deepest(cause).message : String(cause);
-  return new Problem("unavailable", {
+  return new TerminalProblem("unavailable", {
     detail: `No server answers at ${where} (${reason}). Start one with \`deno task start\`, ` +
       "or leave out --server and ETL_SERVER to work without one.",
     transient: true,
@@ -125,7 +125,7 @@ export function problemOf(response: Response, text: string): Problem {
   if (typeof details?.detail === "string" && typeof details.type === "string") {
     return Problem.fromJSON(details);
   }
-  return new Problem("unavailable", {
+  return new TerminalProblem("unavailable", {
     detail: `What answers at ${response.url || "this address"} is no etl-improved server: it ` +
       `answered with status ${response.status} and ${
         response.headers.get("content-type") ?? "no content type"

@@ -6,7 +6,7 @@ import { databasePlace, parseDsn } from "../../store/dsn.ts";
 import { isTransient } from "../../store/errors.ts";
 import { connect } from "../../store/pg.ts";
 import { createLog, type Level, LogTail } from "../../telemetry/log.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
 import type { Cluster } from "../postgres/cluster.ts";
 import { startEmbeddedPostgres } from "../postgres/embedded.ts";
 import { setupDatabase } from "../setup_db.ts";
@@ -160,7 +160,7 @@ function databaseProblem(error: unknown, dsn: string): unknown {
   const { code, message } = error as { code?: string; message?: string };
   const cannotConnect = isTransient(error) || code === "ENOTFOUND" || /^(28|3D)/.test(code ?? "");
   if (error instanceof Problem || !cannotConnect) return error;
-  return new Problem("unavailable", {
+  return new TerminalProblem("unavailable", {
     detail: `The database ${databasePlace(dsn)}/${parseDsn(dsn).database ?? ""} cannot be used ` +
       `(${message || code}). Check KPIS_PG_DSN, or unset it to use the embedded PostgreSQL.`,
     cause: error,

@@ -1,5 +1,5 @@
 import type { RunDetail, Submitted } from "../../vocabulary/run_schema.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
 import { isOver } from "../../vocabulary/words.ts";
 import { lines } from "../server_process.ts";
 import { type Api, post, problemOf, request } from "./api.ts";
@@ -77,7 +77,7 @@ async function* runEvents(
 }
 
 function lost(runId: string, cause: unknown): Problem {
-  return new Problem("unavailable", {
+  return new TerminalProblem("unavailable", {
     detail:
       `The server has been out of reach for ${LOST_MS / 1000} s. The run goes on as soon as ` +
       `a server does: \`etl show ${runId}\` tells how it is.`,

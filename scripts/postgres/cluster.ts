@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import pg from "pg";
-import { Problem } from "../../vocabulary/problem.ts";
+import { TerminalProblem } from "../../vocabulary/problem.ts";
 import { commandLine } from "../process_tree.ts";
 import { exists, type PostgresBinaries } from "./binaries.ts";
 
@@ -86,7 +86,7 @@ async function makeDir(dir: string): Promise<void> {
     if (Deno.uid() === 0) await Deno.chmod(dir, 0o755);
   } catch (cause) {
     if (!(cause instanceof Deno.errors.PermissionDenied)) throw cause;
-    throw new Problem("unavailable", {
+    throw new TerminalProblem("unavailable", {
       detail: `Cannot write to ${dir}, where the embedded PostgreSQL keeps its data. Make it ` +
         "writable, or set KPIS_PG_DSN to a running PostgreSQL.",
       cause,
@@ -100,7 +100,7 @@ async function lockForStart(dir: string): Promise<Deno.FsFile> {
   while (!(await file.tryLock(true))) {
     if (Date.now() > deadline) {
       file.close();
-      throw new Problem("unavailable", {
+      throw new TerminalProblem("unavailable", {
         detail: `Another process has been starting or stopping the PostgreSQL in ${dir} for ` +
           `${START_DEADLINE_MS / 1000} s. Look for it with \`ps\`, end it and try again.`,
       });
@@ -140,7 +140,7 @@ async function stopWhenLast(
 async function refuseOtherVersion({ dir, binaries }: ClusterOptions): Promise<void> {
   const found = (await Deno.readTextFile(join(dir, "data", "PG_VERSION"))).trim();
   if (found === String(binaries.major)) return;
-  throw new Problem("unavailable", {
+  throw new TerminalProblem("unavailable", {
     detail: `The data in ${dir} was written by PostgreSQL ${found}, and this is PostgreSQL ` +
       `${binaries.major}, which cannot read it. Nothing was changed. Take a backup with the ` +
       "version of this project that wrote it, move the directory away, start again and restore " +
@@ -198,7 +198,7 @@ async function startPostmaster(
         await new Promise((resolve) => setTimeout(resolve, 250));
         continue;
       }
-      throw new Problem("unavailable", {
+      throw new TerminalProblem("unavailable", {
         detail: `The PostgreSQL in ${dir} did not start: ${lastLines(said) || String(cause)} ` +
           `Its log is in ${join(dir, "data", "log")}.`,
         cause,
@@ -257,7 +257,7 @@ async function connectionString(dir: string, port: number): Promise<string> {
     const password = (await Deno.readTextFile(join(dir, "password"))).trim();
     return `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${DATABASE}`;
   } catch (cause) {
-    throw new Problem("unavailable", {
+    throw new TerminalProblem("unavailable", {
       detail: `The password of the PostgreSQL in ${dir} cannot be read from ` +
         `${join(dir, "password")}. Give this user access to it, or, if it was deleted and the ` +
         "data is not needed, delete the whole directory.",
@@ -313,7 +313,7 @@ async function createCluster(
       ...(options.initdbArgs ?? []),
     ]);
   } catch (cause) {
-    throw new Problem("unavailable", {
+    throw new TerminalProblem("unavailable", {
       detail: `PostgreSQL could not create its data directory in ${dir}: ` +
         `${cause instanceof Error ? cause.message : String(cause)}. ` +
         "Free some space, or set KPIS_PG_DSN to a running PostgreSQL.",
@@ -388,7 +388,7 @@ export async function databaseUser(): Promise<OsUser | undefined> {
     const gid = Number(account?.[3]);
     if (account && uid > 0 && gid > 0) return { name, uid, gid };
   }
-  throw new Problem("unavailable", {
+  throw new TerminalProblem("unavailable", {
     detail: "PostgreSQL does not run as root, and there is no account `postgres` or `nobody` to " +
       "run it as. Add one, run this as another user, or set KPIS_PG_DSN to a running PostgreSQL.",
   });

@@ -1,6 +1,6 @@
 import { type Client, quoteTable } from "../pg.ts";
 import { type Manifest, SESSION } from "./format.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { TerminalProblem } from "../../vocabulary/problem.ts";
 
 /** Columns by which audit tables and tables of events are known. */
 const AUDIT = ["run_id", "run_label", "event", "status", "actor", "params", "details"];
@@ -196,7 +196,7 @@ export async function beginSnapshot(client: Client, takenAt: Date): Promise<Mani
     "select to_regclass('etl.runs') is not null as ready",
   );
   if (!rows[0]!.ready) {
-    throw new Problem("unavailable", {
+    throw new TerminalProblem("unavailable", {
       detail:
         "The database is not set up for etl-improved, so this backup would hold nothing of it. Back up other tables, such as those of the Airflow " +
         "system, with pg_dump; then run `deno task setup-db`.",
@@ -216,7 +216,7 @@ export async function beginSnapshot(client: Client, takenAt: Date): Promise<Mani
     if (names(known).every((name) => locked.has(name))) return known;
     await client.query("rollback");
   }
-  throw new Problem("conflict", {
+  throw new TerminalProblem("conflict", {
     detail: "New tables keep appearing while the backup begins. Try again when it is calmer.",
   });
 }

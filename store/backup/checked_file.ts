@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { Problem } from "../../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
 import {
   END_MARK,
   FIRST_LINE,
@@ -138,5 +138,5 @@ const truncated = (path: string) =>
   );
 
 function refused(detail: string): Problem {
-  return new Problem("bad-request", { detail });
+  return new TerminalProblem("bad-request", { detail });
 }

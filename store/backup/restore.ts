@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
+import { Problem, type ProblemType, TerminalProblem } from "../../vocabulary/problem.ts";
 import { copyIn } from "../copy.ts";
 import { errorCode, isSqlState, raisedProblem } from "../errors.ts";
 import type { Client } from "../pg.ts";
@@ -101,7 +101,7 @@ class HashedBlocks implements AsyncIterable<Uint8Array> {
 }
 
 function changed(): Problem {
-  return new Problem("conflict", {
+  return new TerminalProblem("conflict", {
     detail: "The file was changed while it was restored. Nothing was changed in the database.",
   });
 }
@@ -111,13 +111,13 @@ const INSUFFICIENT_PRIVILEGE = "42501";
 function asProblem(error: unknown): unknown {
   const raised = raisedProblem(error);
   if (raised !== null) {
-    return new Problem(raised.type as ProblemType, {
+    return new TerminalProblem(raised.type as ProblemType, {
       detail: raised.detail,
       status: raised.status,
     });
   }
   if (error instanceof Problem || !isSqlState(errorCode(error))) return error;
-  return new Problem("database-error", {
+  return new TerminalProblem("database-error", {
     detail: `The database refused the restore (${errorCode(error)}): ${
       (error as Error).message
     }. Nothing was changed.${

@@ -344,8 +344,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/empty-page-key",
     file: "pipeline/sources/postgres/plan.ts",
-    find: 'if (rows.length === 0) return;\n  throw new SaidProblem("source-unreadable", {',
-    replace: 'return;\n  throw new SaidProblem("source-unreadable", {',
+    find: 'if (rows.length === 0) return;\n  throw new Problem("source-unreadable", {',
+    replace: 'return;\n  throw new Problem("source-unreadable", {',
     breaks: "a page key without a value is refused",
     tests: ["integration/source_postgres_test.ts: refuses a page key that repeats"],
   },

@@ -2,7 +2,7 @@ import { whereToLook } from "../../scripts/cli/commands/load.ts";
 import assert from "node:assert/strict";
 import { exitCodeOf, exitCodeOfProblem } from "../../scripts/cli/exit_codes.ts";
 import { cropped, printable, problemText, RIGHT, table } from "../../scripts/cli/text.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { TerminalProblem } from "../../vocabulary/problem.ts";
 
 Deno.test("table() aligns columns, also with characters of double width", () => {
   const lines = table([["日本", "1", "x"], ["ab", "100", "y"]], [
@@ -48,7 +48,7 @@ Deno.test("problemText() puts each field error on its own line, and does not say
   const detail = "The conf has 2 errors: chunk_size is too small; " +
     "batch_sise is not a known name; did you mean batch_size?";
   assert.equal(
-    problemText(new Problem("invalid-conf", { detail, errors })),
+    problemText(new TerminalProblem("invalid-conf", { detail, errors })),
     "The conf has 2 errors.\n" +
       "  chunk_size (-1) is too small; expected: at least 1\n" +
       "  batch_sise is not a known name; did you mean batch_size?",
@@ -56,14 +56,14 @@ Deno.test("problemText() puts each field error on its own line, and does not say
 });
 
 Deno.test("problemText() shows control characters of what was given as escapes", () => {
-  const problem = new Problem("bad-request", { detail: "no \x1b[2J", errors: [] });
+  const problem = new TerminalProblem("bad-request", { detail: "no \x1b[2J", errors: [] });
   assert.equal(problemText(problem), "no \\u001b[2J");
 });
 
 Deno.test("exit codes tell the outcome of a run, and why a request was refused", () => {
   assert.deepEqual(["succeeded", "failed", "cancelled"].map(exitCodeOf), [0, 1, 3]);
   const code = (status: number) =>
-    exitCodeOfProblem(new Problem("bad-request", { detail: "", status }));
+    exitCodeOfProblem(new TerminalProblem("bad-request", { detail: "", status }));
   assert.deepEqual([400, 404, 409, 422, 429, 500, 503].map(code), [2, 2, 2, 2, 2, 1, 4]);
 });
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
 import { runProblem } from "../../pipeline/run_problem.ts";
 import { isTransient, passing, raisedProblem } from "../../store/errors.ts";
 
@@ -85,8 +85,11 @@ Deno.test("an outage is told by its cause, and a conflict is none", () => {
 
 Deno.test("isTransient() believes an error that says itself what it is", () => {
   const options = { detail: "connection terminated" };
-  assert.equal(isTransient(new Problem("disk-full", { ...options, transient: true })), true);
-  assert.equal(isTransient(new Problem("source-unreadable", options)), false);
+  assert.equal(
+    isTransient(new TerminalProblem("disk-full", { ...options, transient: true })),
+    true,
+  );
+  assert.equal(isTransient(new TerminalProblem("source-unreadable", options)), false);
 });
 
 Deno.test("raisedProblem() reads what etl.raise_problem raised, and nothing else", () => {
@@ -115,12 +118,12 @@ Deno.test("runProblem() shows what the user can act on and hides what is a defec
   const defect = runProblem(new TypeError("cannot read properties of secret"), "load");
   assert.deepEqual([defect.type, defect.status], ["internal", 500]);
   assert.doesNotMatch(defect.message, /secret/);
-  const own = new Problem("foreign-rows", { detail: "d" });
+  const own = new TerminalProblem("foreign-rows", { detail: "d" });
   assert.equal(runProblem(own, "load"), own);
 });
 
 Deno.test("a Problem is the same on the other side of a worker's message", () => {
-  const problem = new Problem("invalid-conf", {
+  const problem = new TerminalProblem("invalid-conf", {
     detail: "d",
     status: 409,
     transient: true,

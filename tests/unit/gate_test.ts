@@ -1,15 +1,16 @@
 import assert from "node:assert/strict";
 import { Gate, guardedBody, Turns } from "../../routes/shared/load.ts";
 import { SharedLookup } from "../../routes/shared/lookups.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
 Deno.test("Gate lets its limit through, refuses more with 503, and counts who leaves once", () => {
-  const gate = new Gate(2, "2 things are going on");
+  const gate = new Gate(2, say("requests-in-progress", { n: 2 }));
   const leave = gate.enter();
   gate.enter();
   assert.throws(() => gate.enter(), (error: Problem) => {
     assert.deepEqual([error.status, error.transient], [503, true]);
-    assert.match(error.message, /busy: 2 things are going on already/);
+    assert.match(error.message, /busy: 2 requests are in progress already/);
     return true;
   });
   leave();
@@ -20,7 +21,7 @@ Deno.test("Gate lets its limit through, refuses more with 503, and counts who le
 });
 
 Deno.test("Gate.run() refuses with the status that it was given, and leaves also after a failure", async () => {
-  const gate = new Gate(1, "1 preview is being made", { status: 429 });
+  const gate = new Gate(1, say("previews-made", { n: 1 }), { status: 429 });
   const end = Promise.withResolvers<void>();
   const first = gate.run(() => end.promise);
   await assert.rejects(gate.run(() => Promise.resolve()), { status: 429 });
@@ -134,7 +135,7 @@ Deno.test("guardedBody() gives up a body whose bytes come too slowly, although t
 
 Deno.test("guardedBody() ends where a block is refused", async () => {
   const { stream, state } = bodyOf([block(3), block(4)], { ends: false });
-  const gate = new Gate(5, "bodies fill the memory");
+  const gate = new Gate(5, say("bodies-fill-memory", {}));
   const guarded = guardedBody(stream, { timeoutMs: 1000, onBlock: (bytes) => gate.enter(bytes) });
   await assert.rejects(new Response(guarded.stream).bytes(), { status: 503 });
   assert.ok(state.cancelled);

@@ -4,7 +4,7 @@ import { Canonicalizer } from "../../pipeline/canonical.ts";
 import { PrivateFields, refusePrivateKeys, withoutValues } from "../../pipeline/private_fields.ts";
 import { parseJson } from "../../pipeline/sources/json_text.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
-import { Problem } from "../../vocabulary/problem.ts";
+import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
 
 const SECRET = "s".repeat(32);
 const h = (text: string) => createHmac("sha256", SECRET).update(text).digest("hex");
@@ -51,7 +51,7 @@ Deno.test("a source is not read in parts by a private column, and what its serve
   assert.throws(told({ of: { key: ["id", "mail"] } }), /in parts by mail/);
   told({ key: ["id"] })();
   const problem = (code: string) =>
-    new Problem("source-unreadable", {
+    new TerminalProblem("source-unreadable", {
       detail: 'a row cannot be read (invalid input syntax for type integer: "x@y")',
       cause: Object.assign(new Error(), { code }),
     });

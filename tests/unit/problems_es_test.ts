@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../vocabulary/problem.ts";
+import { errorsText, type FieldError, Problem, TerminalProblem } from "../../vocabulary/problem.ts";
 import { PROBLEM_TYPES, type ProblemType } from "../../vocabulary/problem_types.ts";
 import { PROBLEMS_ES, spanishProblem } from "../../vocabulary/problems_es.ts";
 import { parseConf } from "../../pipeline/conf_errors.ts";
 import { readSuite } from "../../pipeline/expectations/expectations.ts";
 import { es } from "../../islands/i18n/es.ts";
-import { MESSAGES } from "../../vocabulary/messages.ts";
+import { MESSAGES, say } from "../../vocabulary/messages.ts";
 
 Deno.test("every kind of problem has as many remedies in Spanish, with the same commands and names", () => {
   const names = (text: string) =>
@@ -22,17 +22,16 @@ Deno.test("every kind of problem has as many remedies in Spanish, with the same 
 });
 
 Deno.test("a problem in Spanish keeps its codes, fields and what only its words say", () => {
-  const problem = new Problem("invalid-conf", {
-    detail: "The conf has 2 errors",
-    errors: [
-      {
-        field: "bach_size",
-        code: "unknown-name",
-        message: "is not a known name; did you mean batch_size?",
-      },
-      { field: "pool", code: "not-found", message: "is away today", expected: "one of: a" },
-    ],
-  }).toJSON();
+  const errors: FieldError[] = [
+    {
+      field: "bach_size",
+      code: "unknown-name",
+      message: "is not a known name; did you mean batch_size?",
+    },
+    { field: "pool", code: "not-found", message: "is away today", expected: "one of: a" },
+  ];
+  const detail = say("conf-errors", { errors: errorsText(errors) });
+  const problem = new Problem("invalid-conf", { detail, errors }).toJSON();
   const spanish = spanishProblem(problem);
   assert.equal(spanish.title, "La configuración no es válida");
   assert.equal(spanish.type, problem.type);
@@ -41,9 +40,16 @@ Deno.test("a problem in Spanish keeps its codes, fields and what only its words 
     ["pool", "not-found", "no se encuentra (is away today)"],
   ]);
   assert.match(spanish.detail, /bach_size: no es un nombre conocido/);
-  const other = spanishProblem(new Problem("not-found", { detail: "There is no run 7." }).toJSON());
+  const other = spanishProblem(
+    new TerminalProblem("not-found", { detail: "There is no run 7." }).toJSON(),
+  );
   assert.equal(other.title, "No encontrado");
   assert.match(other.detail, /\(There is no run 7\.\)$/);
+  const known = new Problem("not-found", { detail: say("no-run", { id: "7" }) }).toJSON();
+  assert.equal(
+    spanishProblem(known).detail,
+    "No hay ninguna ejecución 7. GET /api/etl/runs las lista.",
+  );
 });
 
 Deno.test("what is wrong with a suite or a conf is Spanish, and so is what would be right", () => {
@@ -95,7 +101,7 @@ Deno.test("what is wrong with a suite or a conf is Spanish, and so is what would
     ],
     ["pool", "debe ser texto", "texto"],
   ]);
-  const uncoded = new Problem("invalid-conf", {
+  const uncoded = new TerminalProblem("invalid-conf", {
     detail: "x",
     errors: [{ field: "source.cursor", message: "is elsewhere" }],
   });
@@ -111,7 +117,7 @@ Deno.test("why a source cannot be read is Spanish, in the problem of the run and
   const detail =
     'No file matches "a*.csv" in the data directory (ETL_DATA_DIR). It holds no files.';
   const spanish = spanishProblem(
-    new Problem("source-unreadable", {
+    new TerminalProblem("source-unreadable", {
       detail,
       errors: [{ field: "source.path", message: "matches no file", value: "a*.csv" }],
     }).toJSON(),

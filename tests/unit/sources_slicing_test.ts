@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Problem } from "../../vocabulary/problem.ts";
+import { TerminalProblem } from "../../vocabulary/problem.ts";
 import { readCsv } from "../../pipeline/sources/local/csv.ts";
 import { csvLayout } from "../../pipeline/sources/local/csv_dialect.ts";
 import { readNdjson } from "../../pipeline/sources/local/ndjson.ts";
@@ -245,7 +245,7 @@ Deno.test("planText() refuses an unclosed quote rather than lose the rest", asyn
   const cut: TextCut = {
     ...csvCut(),
     onUnclosedQuote: (offset) => {
-      throw new Problem("source-unreadable", { detail: `at ${offset}` });
+      throw new TerminalProblem("source-unreadable", { detail: `at ${offset}` });
     },
   };
   const packer = new SlicePacker();

@@ -1,6 +1,6 @@
 import { say } from "../../../vocabulary/messages.ts";
 import ipaddr from "ipaddr.js";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 
 export interface Address {
   address: string;
@@ -52,7 +52,7 @@ export interface GuardOptions {
 export async function allowedAddresses(url: URL, options: GuardOptions): Promise<Address[]> {
   const host = hostOf(url);
   if (options.hosts !== undefined && !isListed(url, options.hosts)) {
-    throw new SaidProblem("source-refused", {
+    throw new Problem("source-refused", {
       detail: say("host-not-listed", { host }),
       errors: [{ field: "source.url", value: host, message: "is not in ETL_HTTP_SOURCES" }],
     });
@@ -62,7 +62,7 @@ export async function allowedAddresses(url: URL, options: GuardOptions): Promise
     : await options.lookup(host).catch((error) => {
       const { code } = error as { code?: string };
       if (code === "EPERM") throw notPermitted(host, error);
-      throw new SaidProblem("source-unreadable", {
+      throw new Problem("source-unreadable", {
         detail: say("host-unknown", { host }),
         transient: code === "EAI_AGAIN",
         cause: error,
@@ -70,7 +70,7 @@ export async function allowedAddresses(url: URL, options: GuardOptions): Promise
     });
   const metadata = addresses.find(({ address }) => isCloudMetadata(address));
   if (metadata !== undefined) {
-    throw new SaidProblem("source-refused", {
+    throw new Problem("source-refused", {
       detail: say("host-of-credentials", { host, address: metadata.address }),
     });
   }
@@ -78,7 +78,7 @@ export async function allowedAddresses(url: URL, options: GuardOptions): Promise
   const refused = addresses.find(({ address }) => !isPublicAddress(address));
   if (refused !== undefined || addresses.length === 0) {
     const port = url.port || (url.protocol === "https:" ? "443" : "80");
-    throw new SaidProblem("source-refused", {
+    throw new Problem("source-refused", {
       detail: refused === undefined
         ? say("host-no-address", { host, named: `${host}:${port}` })
         : say("host-private", { host, address: refused.address, named: `${host}:${port}` }),
@@ -89,7 +89,7 @@ export async function allowedAddresses(url: URL, options: GuardOptions): Promise
 
 /** The server's own permissions are narrower than what the source needs. */
 export function notPermitted(host: string, cause: unknown): Problem {
-  return new SaidProblem("source-refused", {
+  return new Problem("source-refused", {
     detail: say("host-not-permitted", { host }),
     cause,
   });

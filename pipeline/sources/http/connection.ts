@@ -1,6 +1,6 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { isS3Connection } from "../s3/connection.ts";
 import type { HttpConf } from "../schema.ts";
 
@@ -28,7 +28,7 @@ export function isHttpConnection(value: string): boolean {
  */
 export function parseHttpConnection(variable: string, value: string): HttpConnection {
   const wrong = (what: Message) =>
-    new SaidProblem("invalid-conf", {
+    new Problem("invalid-conf", {
       detail: say("http-connection-wrong", { variable, what }),
     });
   let given: unknown = { url: value.trim() };
@@ -97,7 +97,7 @@ export function httpTarget(
   if (connection === undefined) {
     const list = Object.keys(connections).sort().join(", ");
     const wanted = { name, variable: `ETL_CONNECTION_${name.toUpperCase()}` };
-    throw new SaidProblem("invalid-conf", {
+    throw new Problem("invalid-conf", {
       detail: list === ""
         ? say("no-http-connection", wanted)
         : say("no-http-connection-known", { ...wanted, list }),
@@ -108,7 +108,7 @@ export function httpTarget(
   if (!base.pathname.endsWith("/") && url !== "") base.pathname += "/";
   const target = URL.canParse(url, base) ? new URL(url, base) : undefined;
   if (target === undefined || target.origin !== base.origin) {
-    throw new SaidProblem("source-refused", {
+    throw new Problem("source-refused", {
       detail: say("url-leads-away", { name }),
       errors: [{
         field: "source.url",

@@ -3,7 +3,7 @@ import { createHash, type Hash, randomUUID } from "node:crypto";
 import { lookup as dnsLookup } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
 import { basename, join } from "node:path";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { isArrow, isParquet } from "../local/detect_format.ts";
 import { asDiskFull, type SpoolFile } from "../local/spool.ts";
 import type { SourceLimits } from "../source.ts";
@@ -151,7 +151,7 @@ class Transfer {
         if (outcome === "ranged") return this.#described();
         if (outcome !== "part") return await this.#finish(outcome);
         if (++parts >= MAX_PARTS) {
-          throw new SaidProblem("source-unreadable", {
+          throw new Problem("source-unreadable", {
             detail: say("url-many-parts", { url: this.#label, n: MAX_PARTS }),
           });
         }
@@ -258,7 +258,7 @@ class Transfer {
     const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(headers["content-range"] ?? "");
     if (!asked) {
       const told = headers["content-range"];
-      throw new SaidProblem("source-unreadable", {
+      throw new Problem("source-unreadable", {
         detail: told === undefined
           ? say("url-part-unsaid", { url: this.#label })
           : say("url-part-unasked", { url: this.#label, range: shown(told) }),
@@ -315,7 +315,7 @@ class Transfer {
   #checkSize(bytes: number): void {
     const { maxSpoolBytes } = this.#options.limits;
     if (bytes <= maxSpoolBytes || this.#options.previewBytes !== undefined) return;
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("larger-than", { url: this.#label, n: maxSpoolBytes }),
     });
   }
@@ -367,7 +367,7 @@ export function guardOf(
 export function refusedAnswer(response: IncomingMessage, label: string): Problem {
   const code = response.statusCode ?? 0;
   const status = `${code} ${shown(response.statusMessage ?? "")}`.trim();
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: code === 401 || code === 403
       ? say("answered-check-rights", { url: label, status })
       : say("answered-check-url", { url: label, status }),
@@ -408,14 +408,14 @@ export function contentEncodings(
       name !== "" && name !== "identity" && name !== "aws-chunked"
     );
   if (names.length > MAX_CODINGS) {
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("url-many-codings", { url: label, n: names.length, most: MAX_CODINGS }),
     });
   }
   return names.reverse().map((name) => {
     const coding = CODINGS[name];
     if (coding !== undefined) return coding;
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("url-unknown-coding", { url: label, name: name.slice(0, 40) }),
     });
   });

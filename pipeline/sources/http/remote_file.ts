@@ -1,6 +1,6 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import type { IncomingMessage } from "node:http";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { Ranges, Reading } from "../local/ranges.ts";
 import { contentOf, Interrupted, Retries, retryAfterMs, shown } from "./request.ts";
 
@@ -192,14 +192,14 @@ export class RemoteFile implements Ranges {
   }
 
   #changed(how: Message): Problem {
-    return new SaidProblem("source-changed", {
+    return new Problem("source-changed", {
       detail: say("url-changed-meanwhile", { url: this.#options.label, how }),
     });
   }
 }
 
 /** The server gives all of it, whatever is asked for. */
-export class NoRanges extends SaidProblem {
+export class NoRanges extends Problem {
   constructor(label: string, what: string) {
     super("source-unreadable", {
       detail: say("url-no-ranges", { url: label, what }),

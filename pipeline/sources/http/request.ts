@@ -4,7 +4,7 @@ import https from "node:https";
 import type { IncomingMessage, RequestOptions } from "node:http";
 import { finished, type Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
-import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import {
   type Address,
   allowedAddresses,
@@ -117,7 +117,7 @@ export class Retries {
     if (error instanceof Problem) return error;
     const said = error instanceof Error ? error.message : String(error);
     const message = askedMs > 0 ? `${said}, come back in ${Math.ceil(askedMs / 1000)} s` : said;
-    return new SaidProblem("source-unreadable", {
+    return new Problem("source-unreadable", {
       detail: say("not-fetched", { url: this.#label, n: this.#attempts, error: message }),
       transient: true,
       cause: error,
@@ -225,14 +225,14 @@ export async function get(
     response.destroy();
     url = redirected(url, location);
   }
-  throw new SaidProblem("source-unreadable", {
+  throw new Problem("source-unreadable", {
     detail: say("url-many-redirects", { url: publicUrl(start), n: MAX_REDIRECTS }),
   });
 }
 
 function redirected(from: URL, location: string): URL {
   const to = URL.canParse(location, from) ? new URL(location, from) : undefined;
-  const refused = (detail: Message) => new SaidProblem("source-refused", { detail });
+  const refused = (detail: Message) => new Problem("source-refused", { detail });
   const url = publicUrl(from);
   if (to === undefined) throw refused(say("redirects-no-url", { url }));
   if (to.protocol !== "http:" && to.protocol !== "https:") {
@@ -252,7 +252,7 @@ function credentialsOf(url: URL): string {
   try {
     return `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
   } catch {
-    throw new SaidProblem("source-refused", {
+    throw new Problem("source-refused", {
       detail: say("url-credentials", { url: publicUrl(url) }),
     });
   }
@@ -285,7 +285,7 @@ function getOnce(url: URL, addresses: Address[], options: GetOptions): Promise<I
   request.on("upgrade", (_response, socket) => {
     socket.destroy();
     reject(
-      new SaidProblem("source-unreadable", {
+      new Problem("source-unreadable", {
         detail: say("url-other-protocol", { url: publicUrl(url) }),
       }),
     );

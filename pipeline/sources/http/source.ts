@@ -1,6 +1,6 @@
 import { say } from "../../../vocabulary/messages.ts";
 import { basename } from "node:path";
-import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import {
   type Described as Content,
   type Download,
@@ -112,7 +112,7 @@ function checkPin(then: HttpPin, now: HttpPin): void {
     ? then.etag === now.etag && then.size === now.size
     : then.sha256 === now.sha256;
   if (same) return;
-  throw new SaidProblem("source-changed", {
+  throw new Problem("source-changed", {
     detail: say("url-changed", { url: now.url }),
   });
 }
@@ -229,7 +229,7 @@ function identityOf({ connection, url }: HttpConf): string {
 function parseUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === "http:" || url?.protocol === "https:") return url;
-  throw new SaidProblem("source-refused", {
+  throw new Problem("source-refused", {
     detail: say("url-not-web", {}),
     errors: [{ field: "source.url", message: "must be http or https" }],
   });

@@ -10,7 +10,7 @@ import {
   Type,
 } from "@uwdata/flechette";
 import { decompress as decompressZstd } from "fzstd";
-import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { numericType } from "../catalogue.ts";
 import { ByteReader, EndedEarly } from "./byte_reader.ts";
 import {
@@ -72,7 +72,7 @@ export async function* arrowToNdjson(
   } catch (error) {
     if (error instanceof Problem) throw error;
     const message = error instanceof Error ? error.message : String(error);
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("arrow-not-readable", { file: label, words: message }),
       cause: error,
     });
@@ -225,7 +225,7 @@ function headerOf(metadata: Uint8Array<ArrayBuffer>): { type: number; bodyLength
 }
 
 function tooLarge({ label, maxBatchBytes }: ArrowOptions): Problem {
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: say("arrow-large-batch", { file: label, n: maxBatchBytes }),
   });
 }
@@ -234,7 +234,7 @@ function checkSchema(fields: Field[], label: string): void {
   const names = new Set<string>();
   for (const { name, type } of fields) {
     if (names.has(name)) {
-      throw new SaidProblem("source-unreadable", {
+      throw new Problem("source-unreadable", {
         detail: say("columns-twice", { file: label, column: name }),
       });
     }

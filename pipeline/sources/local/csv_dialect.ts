@@ -1,5 +1,5 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 
 /** What separates records and fields of CSV and TSV text; each one ASCII character. */
 export interface CsvDialect {
@@ -71,7 +71,7 @@ export function headerAbsent(contentType: string | undefined): boolean {
 }
 
 function unusable(name: string, value: string, why: Message): Problem {
-  return new SaidProblem("invalid-conf", {
+  return new Problem("invalid-conf", {
     detail: say("dialect-refused", { name, why }),
     errors: [{ field: `source.${name}`, message: why, value }],
   });

@@ -1,5 +1,5 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { SourceLimits } from "../source.ts";
 import { type CsvLayout, splitRecord } from "./csv_dialect.ts";
 import { fill, type Ranges, windows } from "./ranges.ts";
@@ -31,7 +31,7 @@ export interface CsvHeadOptions {
   signal: AbortSignal;
 }
 
-const refused = (detail: Message): Problem => new SaidProblem("source-unreadable", { detail });
+const refused = (detail: Message): Problem => new Problem("source-unreadable", { detail });
 
 function tooMany(label: string, count: string): Problem {
   return refused(say("csv-many-fields", { file: label, count, most: MAX_COLUMNS }));
@@ -56,7 +56,7 @@ function checkNames(names: string[], { label, layout }: CsvHeadOptions): void {
   const found = names.length === 1 && layout.delimiter === "," ? /[;\t|]/.exec(names[0]!) : null;
   if (found !== null) {
     const delimiter = JSON.stringify(found[0]);
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("other-delimiter", { file: label, delimiter }),
       errors: [{
         field: "source.delimiter",

@@ -1,5 +1,5 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { DataFormat } from "./slice_packer.ts";
 
 export interface FormatHints {
@@ -204,7 +204,7 @@ export function hasKnownExtension(name: string): boolean {
   return BY_EXTENSION[extensionOf(name)] !== undefined;
 }
 
-const refused = (detail: Message): Problem => new SaidProblem("source-unreadable", { detail });
+const refused = (detail: Message): Problem => new Problem("source-unreadable", { detail });
 
 function refuseForeign(head: Uint8Array, file: string): void {
   for (const { signature, name, next } of FOREIGN) {

@@ -1,5 +1,5 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 
 /** Encodings that text may have, as the WHATWG names them; `utf-16` is told by its mark. */
 export const ENCODINGS = [
@@ -56,7 +56,7 @@ export function textEncoding(
 ): string {
   const file = label;
   const refuse = (detail: Message, expected?: string) =>
-    new SaidProblem("source-unreadable", {
+    new Problem("source-unreadable", {
       detail,
       ...(expected && {
         errors: [{ field: "source.encoding", message: "is not that of the text", expected }],

@@ -1,6 +1,6 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { parsePath } from "../../field_path.ts";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { DocumentError, JsonArrayFinder, type TokenKind } from "./json_array_finder.ts";
 
 const NEWLINE = 10;
@@ -64,7 +64,7 @@ export async function* jsonArrayToNdjson(
     finder.end();
   } catch (error) {
     if (!(error instanceof DocumentError)) throw error;
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: error.saidOf(label),
       cause: error,
     });

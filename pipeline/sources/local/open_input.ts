@@ -1,6 +1,6 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { join, sep } from "node:path";
-import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { lineAt } from "./line_numbers.ts";
 import { FileRanges, type Ranges } from "./ranges.ts";
 import type { InputFile, Part } from "./slice_packer.ts";
@@ -22,7 +22,7 @@ export interface OpenInput extends Ranges, Disposable {
 }
 
 function changed(label: string, how: Message): Problem {
-  return new SaidProblem("source-changed", {
+  return new Problem("source-changed", {
     detail: say("file-changed", { path: label, how }),
   });
 }
@@ -42,7 +42,7 @@ export async function resolveBelow(
     realRoot = await Deno.realPath(root);
     real = await Deno.realPath(join(root, path));
   } catch (error) {
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: error instanceof Deno.errors.NotFound
         ? say("file-gone", { path })
         : say("file-not-readable", { path }),
@@ -50,7 +50,7 @@ export async function resolveBelow(
     });
   }
   if (real !== realRoot && !real.startsWith(realRoot.endsWith(sep) ? realRoot : realRoot + sep)) {
-    throw new SaidProblem("source-refused", {
+    throw new Problem("source-refused", {
       detail: say("file-leads-out", { path }),
     });
   }
@@ -73,7 +73,7 @@ export async function openPart(part: Part, roots: Roots): Promise<OpenInput> {
       return await openInput({ ...part, root: "spool", absolutePath });
     } catch (error) {
       if (!(error instanceof Problem) || error.type !== "source-unreadable") throw error;
-      throw new SaidProblem("source-unreadable", {
+      throw new Problem("source-unreadable", {
         detail: say("unpacked-elsewhere", { path: part.label }),
         transient: true,
         cause: error,
@@ -96,7 +96,7 @@ async function refuseSwapped(file: OpenFile, path: string, root: string): Promis
   const opened = file.stat();
   const { info } = await resolveBelow(root, path);
   if (opened.ino === info.ino && opened.dev === info.dev) return;
-  throw new SaidProblem("source-refused", {
+  throw new Problem("source-refused", {
     detail: say("file-replaced", { path }),
   });
 }
@@ -126,7 +126,7 @@ async function openHere(
     file = await OpenFile.open(input.absolutePath);
   } catch (error) {
     if (error instanceof Problem) throw error;
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("file-not-opened", { path: input.label }),
       cause: error,
     });

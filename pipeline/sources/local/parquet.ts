@@ -13,7 +13,7 @@ import { assembleNested } from "hyparquet/src/assemble.js";
 import { DEFAULT_PARSERS } from "hyparquet/src/convert.js";
 import { readVarInt } from "hyparquet/src/thrift.js";
 import { compressors } from "hyparquet-compressors";
-import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { Canonicalizer } from "../../canonical.ts";
 import { put } from "../../numbers.ts";
 import { RAW_LIMIT, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
@@ -83,7 +83,7 @@ function damaged(label: string, error: unknown): unknown {
     return error;
   }
   const message = error instanceof Error ? error.message : String(error);
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: say("parquet-not-readable", {
       file: label,
       words: message.replace(/^parquet:? /, ""),
@@ -168,7 +168,7 @@ function checkColumns(columns: SchemaTree[], label: string): void {
   const seen = new Set<string>();
   const twice = names.find((name) => seen.size === seen.add(name).size);
   if (twice === undefined) return;
-  throw new SaidProblem("source-unreadable", {
+  throw new Problem("source-unreadable", {
     detail: say("columns-twice", { file: label, column: twice }),
   });
 }
@@ -366,7 +366,7 @@ function nestedValues(readers: { column: ColumnMetaData; reader: ColumnReader }[
 }
 
 function tooManyNested(values: number, row: number, label: string): Problem {
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: say("parquet-nested", {
       row: row + 1,
       file: label,

@@ -1,5 +1,5 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import {
   type LineCount,
   type Plan,
@@ -240,7 +240,7 @@ async function csvCut({ layout, input }: CsvInput, head: CsvHead): Promise<TextC
     // those of a file here are counted when a record is rejected
     line: input.root === "elsewhere" ? await lineOf(input, head.start) : 0,
     onUnclosedQuote: async (openedAt) => {
-      throw new SaidProblem("source-unreadable", {
+      throw new Problem("source-unreadable", {
         detail: say("csv-unclosed-field", {
           file: input.label,
           line: await lineOf(input, openedAt),

@@ -1,5 +1,5 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { ColumnsConf } from "../columns.ts";
 import type { PlanContext } from "../source.ts";
 import type { CsvConf } from "./csv_dialect.ts";
@@ -239,7 +239,7 @@ function encodingOf(raw: RawFile, { conf, head, warnings }: EncodingHints): stri
   try {
     declared = /^utf-16$/i.test(charset) ? "utf-16" : new TextDecoder(charset).encoding;
   } catch (error) {
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("charset-unknown", { file: label, charset: charset.slice(0, 40) }),
       cause: error,
     });

@@ -1,5 +1,5 @@
 import { say } from "../../../vocabulary/messages.ts";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { countNewlines, type Ranges } from "./ranges.ts";
 import type { RecordScanner } from "./record_scanner.ts";
 
@@ -71,7 +71,7 @@ export async function* recordBlocks(
     }
     const got = await reading.read(buffer.subarray(held, held + end - position));
     if (got === null) {
-      throw new SaidProblem("source-changed", {
+      throw new Problem("source-changed", {
         detail: say("file-shorter", { path: options.label }),
       });
     }

@@ -1,7 +1,7 @@
 import { say } from "../../../vocabulary/messages.ts";
 import { createHash, randomUUID } from "node:crypto";
 import { join } from "node:path";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 
 /** A file name for what is made of `identity`: the same on every attempt of a run. */
 export function spoolName(identity: string, extension: string): string {
@@ -123,7 +123,7 @@ async function* inBlocks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
 export function asDiskFull(error: unknown, dir: string): unknown {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   if (code !== "ENOSPC" && code !== "EDQUOT") return error;
-  return new SaidProblem("disk-full", {
+  return new Problem("disk-full", {
     detail: say("disk-is-full", { dir }),
     transient: true,
     cause: error,

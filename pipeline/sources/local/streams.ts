@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { basename } from "node:path";
 import { Readable, type Transform } from "node:stream";
 import { createGunzip, createInflate, createInflateRaw } from "node:zlib";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { unzstd, ZstdError } from "./zstd.ts";
 
 const CHUNK_BYTES = 262_144;
@@ -31,7 +31,7 @@ export class OpenFile implements Disposable {
     );
     if (file.stat().isFile()) return file;
     file[Symbol.dispose]();
-    throw new SaidProblem("source-changed", {
+    throw new Problem("source-changed", {
       detail: say("file-no-longer-regular", { path: basename(path) }),
     });
   }
@@ -116,7 +116,7 @@ export async function* decompress(
     if (truncated && ended && incomplete !== false) return;
     if (incomplete === undefined && !isDamage(error)) throw error;
     const name = compression === "br" ? "Brotli" : compression;
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: incomplete ? say("packed-incomplete", { file: label, name }) : say("packed-damaged", {
         file: label,
         name,
@@ -196,7 +196,7 @@ export async function* toUtf8(
     yield encoder.encode(decoder.decode());
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("text-other-encoding", { file: label, encoding }),
       cause: error,
     });
@@ -212,7 +212,7 @@ export async function* limitBytes(
   for await (const chunk of source) {
     bytes += chunk.length;
     if (bytes > maxBytes) {
-      throw new SaidProblem("source-unreadable", {
+      throw new Problem("source-unreadable", {
         detail: say("unpacked-too-large", { file: label, n: maxBytes }),
       });
     }

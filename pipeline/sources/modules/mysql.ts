@@ -2,7 +2,7 @@ import { say } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
 import type { Connection as CallbackConnection } from "mysql2";
 import mysql from "mysql2/promise";
-import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { put } from "../../numbers.ts";
 import { parseJsonValue } from "../json_text.ts";
 import type { SourceRecord } from "../../numbers.ts";
@@ -149,7 +149,7 @@ function refuseRepeatedKeys(keys: Key[], names: string[], context: Context): voi
     if (!keys[i]!.every((value, k) => value === keys[i - 1]![k])) continue;
     const key = names.map((name, k) => `${name} = ${keys[i]![k]}`).join(", ");
     const { config, connections } = context;
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("mysql-same-key", { table: config.table, name: connections[0]!, key }),
       errors: [{
         field: "source.config.page_key",
@@ -163,7 +163,7 @@ function refuseRepeatedKeys(keys: Key[], names: string[], context: Context): voi
 async function connect(context: Context): Promise<Client> {
   const [name] = context.connections;
   if (name === undefined) {
-    throw new SaidProblem("invalid-conf", {
+    throw new Problem("invalid-conf", {
       detail: say("mysql-no-connection", {}),
       errors: [{ field: "source.connections", message: "names none", expected: '["shop"]' }],
     });
@@ -267,7 +267,7 @@ async function columnsOf(client: Client, context: Context): Promise<Column[]> {
     })
   );
   if (rows.length === 0) {
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("mysql-no-table", {
         table: context.config.table,
         name: context.connections[0]!,
@@ -294,7 +294,7 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
   const { config } = context;
   const missing = config.page_key?.find((name) => !columns.some((column) => column.name === name));
   if (missing !== undefined) {
-    throw new SaidProblem("invalid-conf", {
+    throw new Problem("invalid-conf", {
       detail: say("mysql-no-key-column", { table: config.table, column: missing }),
       errors: [{ field: "source.config.page_key", value: missing, message: "is not a column" }],
     });
@@ -309,7 +309,7 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
     });
     const at = unknown[0]?.findIndex((isNull) => isNull!.toString() === "1") ?? -1;
     if (at < 0) return config.page_key;
-    throw new SaidProblem("invalid-conf", {
+    throw new Problem("invalid-conf", {
       detail: say("mysql-empty-key", { table: config.table, column: config.page_key[at]! }),
       errors: [{
         field: "source.config.page_key",
@@ -326,7 +326,7 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
     values: [database, table],
   });
   if (rows.length > 0) return rows.map(([name]) => name!.toString());
-  throw new SaidProblem("invalid-conf", {
+  throw new Problem("invalid-conf", {
     detail: say("mysql-no-primary-key", { table: config.table }),
     errors: [{ field: "source.config.page_key", message: "is needed for this table" }],
   });
@@ -410,7 +410,7 @@ function comparison(
 function since(name: string, position: string, columns: Column[]): Condition {
   const type = columns.find((column) => column.name === name)?.type;
   if (type === undefined) {
-    throw new SaidProblem("invalid-conf", {
+    throw new Problem("invalid-conf", {
       detail: say("mysql-no-cursor", { column: name }),
       errors: [{ field: "source.config.cursor", value: name, message: "is not a column" }],
     });
@@ -553,7 +553,7 @@ export function asProblem(error: unknown, { connection, table }: Read): unknown 
   if (code === "") return error;
   const transient = PASSING.test(code);
   const words = sqlMessage === undefined ? code : `${sqlMessage}, ${code}`;
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: transient
       ? say("source-try-again", {
         what: say("the-table-of", { table, name: connection }),

@@ -1,7 +1,7 @@
 import { identify } from "../../field_path.ts";
 import { say } from "../../../vocabulary/messages.ts";
 import { constants, DatabaseSync, type StatementSync } from "node:sqlite";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { Json, SourceRecord } from "../../numbers.ts";
 import type { RecordBatch } from "../source.ts";
 import { resolveBelow } from "../local/open_input.ts";
@@ -279,7 +279,7 @@ function quoted(name: string): string {
 }
 
 function cutShort(path: string, read: number): Problem {
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: say("sqlite-cut-short", {
       path,
       rows: read,
@@ -292,7 +292,7 @@ function unreadable(path: string, error: unknown): Problem {
   const said = (error as Error).message;
   // the one thing that is not authorised (SQLITE_AUTH)
   const isRecursive = (error as { errcode?: number }).errcode === 23;
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: isRecursive
       ? say("sqlite-recursive", { path })
       : say("sqlite-not-readable", { path, words: said }),

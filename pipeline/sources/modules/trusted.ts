@@ -1,7 +1,7 @@
 import { say } from "../../../vocabulary/messages.ts";
 import { type Json, jsonText } from "../../numbers.ts";
 import { parseJson } from "../json_text.ts";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { checkedConfig } from "../../user_code/hosted_source.ts";
 import { misconfigured, type SourceOpening } from "../../user_code/source_client.ts";
 import type { ModuleConf } from "../schema.ts";
@@ -57,7 +57,7 @@ export async function openTrusted(
       connection: (wanted) => {
         const text = Object.hasOwn(ctx.connections, wanted) ? ctx.connections[wanted] : undefined;
         if (text !== undefined) return text;
-        throw new SaidProblem("invalid-conf", {
+        throw new Problem("invalid-conf", {
           detail: say("no-module-connection", {
             name: wanted,
             variable: `ETL_CONNECTION_${wanted.toUpperCase()}`,

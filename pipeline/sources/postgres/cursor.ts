@@ -1,6 +1,6 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import type { CursorPosition } from "../source.ts";
 import { fromClause, Params, relationKind, type TypedColumn, typedColumns } from "./relation.ts";
@@ -138,7 +138,7 @@ export async function pinCursor(
 function kindOf(conf: PostgresConf & { cursor: string }, type: string): CursorKind {
   const kind = KINDS.find(({ types }) => types.test(type));
   const refuse = (detail: Message, expected: Message) => {
-    throw new SaidProblem("invalid-conf", {
+    throw new Problem("invalid-conf", {
       detail,
       errors: [{ field: "source.cursor", message: `is ${type}`, value: conf.cursor, expected }],
     });
@@ -162,7 +162,7 @@ function kindOf(conf: PostgresConf & { cursor: string }, type: string): CursorKi
 async function requireXmin(client: Client, conf: PostgresConf): Promise<void> {
   const kind = await relationKind(client, conf);
   if (["r", "p", "m"].includes(kind ?? "")) return;
-  throw new SaidProblem("invalid-conf", {
+  throw new Problem("invalid-conf", {
     detail: say("exact-needs-table", {}),
     errors: [{
       field: "source.cursor_mode",

@@ -2,7 +2,7 @@ import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Plain, type Plan, type PlanContext, refuseManySlices } from "../source.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { identify } from "../../field_path.ts";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import { type CursorBounds, cursorCondition, pinCursor } from "./cursor.ts";
 import { fromClause, keyColumns, keyTuple, Params, type TypedColumn } from "./relation.ts";
@@ -146,7 +146,7 @@ async function refuseNullKeys(
     params.values,
   );
   if (rows.length === 0) return;
-  throw new SaidProblem("source-unreadable", {
+  throw new Problem("source-unreadable", {
     detail: say("rows-without-key", { what: describeSource(conf), key: keyTuple(key) }),
   });
 }

@@ -1,7 +1,7 @@
 import { say } from "../../../vocabulary/messages.ts";
 import { type Client, firstRowsOf, quoteIdent } from "../../../store/pg.ts";
 import { put } from "../../numbers.ts";
-import { SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { NumberRangeError } from "../json_text.ts";
 import type { PostgresConf } from "../schema.ts";
 import { addRepeated, repeatedNameOf } from "../repeated_names.ts";
@@ -88,7 +88,7 @@ async function describeColumns(client: Client, conf: PostgresConf): Promise<Colu
   const names = fields.map((field) => field.name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) {
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("columns-same-name", { what: describeSource(conf), name: twice }),
     });
   }
@@ -185,7 +185,7 @@ function refuseRepeatedKeys(
   for (let i = 1; i < rows.length; i++) {
     const key = keyOf(rows[i]!, columns);
     if (!keyOf(rows[i - 1]!, columns).every((value, k) => value === key[k])) continue;
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("rows-same-key", {
         what: describeSource(conf),
         key: slice.key.map(({ name }, k) => `${name} = ${key[k]}`).join(", "),

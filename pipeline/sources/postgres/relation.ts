@@ -1,6 +1,6 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import { describeSource } from "./session.ts";
 
@@ -13,7 +13,7 @@ export interface TypedColumn {
 }
 
 function invalid(field: string, detail: Message): Problem {
-  return new SaidProblem("invalid-conf", {
+  return new Problem("invalid-conf", {
     detail,
     errors: [{ field: `source.${field}`, message: detail }],
   });

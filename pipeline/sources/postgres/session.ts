@@ -1,7 +1,7 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { errorCode, isTransient } from "../../../store/errors.ts";
 import { type Client, connect } from "../../../store/pg.ts";
-import { Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 
 export interface SessionContext {
@@ -51,7 +51,7 @@ export async function openSession(conf: PostgresConf, ctx: SessionContext): Prom
       name: conf.connection,
       variable: `ETL_CONNECTION_${conf.connection.toUpperCase()}`,
     };
-    throw new SaidProblem("invalid-conf", {
+    throw new Problem("invalid-conf", {
       detail: list === ""
         ? say("no-connection", wanted)
         : say("no-connection-known", { ...wanted, list }),
@@ -61,7 +61,7 @@ export async function openSession(conf: PostgresConf, ctx: SessionContext): Prom
   try {
     return await connect(dsn, { applicationName: "etl-improved source" });
   } catch (error) {
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("connection-unreachable", { name: conf.connection, reason: reason(error) }),
       transient: isTransient(error),
       cause: error,
@@ -89,7 +89,7 @@ export function asSourceProblem(error: unknown, conf: PostgresConf): unknown {
   // a query that writes is refused, as each is read in a transaction that cannot
   const transient = code !== "25006" && isTransient(error);
   if (!transient && (code === undefined || !/^[0-9A-Z]{5}$/.test(code))) return error;
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: say(transient ? "source-try-again" : "source-not-readable", {
       what: describeSource(conf),
       reason: reason(error),

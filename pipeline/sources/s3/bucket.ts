@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { lookup as dnsLookup } from "node:dns/promises";
 import { AwsV4Signer } from "aws4fetch";
 import { XMLParser } from "fast-xml-parser";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { RemoteFile } from "../http/remote_file.ts";
 import { get, Interrupted, Retries, retryAfterMs, shown } from "../http/request.ts";
 import type { SourceLimits } from "../source.ts";
@@ -66,7 +66,7 @@ export class Bucket {
       const page = readPage(await this.#page(query), this.label(prefix));
       yield* page.objects;
       if (page.next !== undefined && page.next === token) {
-        throw new SaidProblem("source-unreadable", {
+        throw new Problem("source-unreadable", {
           detail: say("s3-same-page", { what: this.label(prefix) }),
         });
       }
@@ -127,7 +127,7 @@ export class Bucket {
 
   #url(key: string): URL {
     if (key.split("/").some((segment) => segment === "." || segment === "..")) {
-      throw new SaidProblem("source-unreadable", {
+      throw new Problem("source-unreadable", {
         detail: say("s3-dot-key", { key: this.label(key) }),
       });
     }
@@ -192,7 +192,7 @@ export class Bucket {
       : status === 401 || status === 403
       ? say(keys === null ? "s3-no-keys" : "s3-refused", told)
       : say(status === 404 && code === "NoSuchKey" ? "s3-no-object" : "s3-answered", told);
-    return new SaidProblem("source-unreadable", {
+    return new Problem("source-unreadable", {
       detail,
     });
   }
@@ -218,7 +218,7 @@ async function textOf(response: IncomingMessage, maxBytes: number): Promise<stri
   for await (const chunk of response as AsyncIterable<Uint8Array>) {
     size += chunk.length;
     if (size > maxBytes) {
-      throw new SaidProblem("source-unreadable", {
+      throw new Problem("source-unreadable", {
         detail: say("s3-long-answer", { n: maxBytes }),
       });
     }
@@ -246,7 +246,7 @@ function readPage(xml: string, label: string): { objects: S3Object[]; next: stri
     Contents?: { Key?: string; Size?: string; ETag?: string }[];
   } | undefined;
   if (result === undefined) {
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("s3-no-listing", { what: label }),
     });
   }
@@ -258,7 +258,7 @@ function readPage(xml: string, label: string): { objects: S3Object[]; next: stri
   });
   const more = result.IsTruncated === "true";
   if (more && !result.NextContinuationToken) {
-    throw new SaidProblem("source-unreadable", {
+    throw new Problem("source-unreadable", {
       detail: say("s3-no-next-page", { what: label }),
     });
   }

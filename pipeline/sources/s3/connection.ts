@@ -1,6 +1,6 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { z } from "zod";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 
 /** Where objects are and who reads them: what an `ETL_CONNECTION_<NAME>` or the environment says. */
 export interface S3Connection {
@@ -129,7 +129,7 @@ function connectionOf(variable: string | null, given: {
 
 /** `variable`: null of what the command line of AWS calls its variables. */
 function wrong(variable: string | null, what: Message): Problem {
-  return new SaidProblem("invalid-conf", {
+  return new Problem("invalid-conf", {
     detail: variable === null
       ? say("s3-environment-wrong", { what })
       : say("s3-connection-wrong", { variable, what }),

@@ -1,7 +1,7 @@
 import { say } from "../../../vocabulary/messages.ts";
 import picomatch from "picomatch";
 import { basename } from "node:path";
-import { type Problem, SaidProblem } from "../../../vocabulary/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { checkPin, globMatcher, naturalOrder } from "../file.ts";
 import { contentEncodings } from "../http/download.ts";
 import { areParts, planFiles, type PlanFilesOptions, readParts } from "../local/plan_files.ts";
@@ -32,7 +32,7 @@ function s3Target({ connection: name }: S3Conf, { s3, s3Environment }: Remotes):
     : undefined;
   if (connection !== undefined) return connection;
   const also = known.length > 0 ? say("known-are", { list: known.join(", ") }) : "";
-  throw new SaidProblem("invalid-conf", {
+  throw new Problem("invalid-conf", {
     detail: name === undefined
       ? say("s3-unnamed", { also })
       : say("s3-no-connection", { name, variable: `ETL_CONNECTION_${name.toUpperCase()}`, also }),
@@ -115,7 +115,7 @@ async function findObjects(url: string, bucket: Bucket): Promise<S3Object[]> {
     // what consoles make for a folder
     if (object.key.endsWith("/") || !matches(object.key)) continue;
     if (objects.push(object) > MAX_OBJECTS) {
-      throw new SaidProblem("source-refused", {
+      throw new Problem("source-refused", {
         detail: say("s3-many-objects", { url, n: MAX_OBJECTS }),
       });
     }
@@ -131,7 +131,7 @@ async function nothingFound(url: string, bucket: Bucket, prefix: string): Promis
     if (there.push(key) > MAX_LISTED) break;
   }
   const list = there.slice(0, MAX_LISTED).join(", ") + (there.length > MAX_LISTED ? ", …" : "");
-  return new SaidProblem("source-unreadable", {
+  return new Problem("source-unreadable", {
     detail: list === ""
       ? say("no-object-begins", { url, prefix: bucket.label(folder) })
       : say("no-object-of", { url, list }),
