@@ -178,12 +178,18 @@ export function RunForm(
       keep(null);
       location.assign(at(`/etl/runs/${run_id}`));
     });
-  const previewOf = async (conf: Conf, sent: Upload | null) =>
-    await call<Preview>(withQuery("/api/etl/preview", conf, sent), {
+  /** The next slot of the schedule fills its places in; a body of data has none. */
+  const previewOf = async (conf: Conf, sent: Upload | null) => {
+    const { cron = "", time_zone = "UTC" } = sent === null && scheduling !== null
+      ? keptSchedule()?.texts ?? {}
+      : {};
+    const query = cron === "" ? "" : `?${new URLSearchParams({ cron, time_zone })}`;
+    return await call<Preview>(withQuery("/api/etl/preview", conf, sent) + query, {
       method: "POST",
       ...(sent === null ? { body: conf } : { data: await beginning(sent), type: sent.type }),
       offline,
     });
+  };
   /** What the records have, whatever key and types the form says. */
   const readColumns = async (from: Conf, sent: Upload | null, isLast: () => boolean) => {
     const preview = await previewOf(bareConf(from), sent);
@@ -747,7 +753,7 @@ function word(value: string, t: ReturnType<typeof useLocale>["t"]): string {
 /** What the first records would become, with what would be rejected. */
 export function PreviewCard({ preview }: { preview: Preview }) {
   const { t, number } = useLocale();
-  const { counts, key, events, fields, rejected, warnings } = preview;
+  const { counts, key, events, fields, rejected, slot, warnings } = preview;
   return (
     <section class="card preview" aria-labelledby="preview-title">
       <div class="card-head">
@@ -755,6 +761,7 @@ export function PreviewCard({ preview }: { preview: Preview }) {
         <span class="quiet">{t("form.sampled", { n: preview.sampled })}</span>
       </div>
       <dl class="facts">
+        {slot !== null && <Fact name="{{slot}}" value={slot} />}
         <Fact name={t("form.events")} value={number(counts.events)} />
         <Fact
           name={t("field.rejected")}

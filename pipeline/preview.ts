@@ -86,6 +86,8 @@ export interface Preview {
   columns: ColumnProposal[];
   /** Columns of a typed table, as it has them or its first load would make them; null: a table of events. */
   table: { name: string; type: string }[] | null;
+  /** What {{slot}} stood for; null: the conf has no such text. */
+  slot: string | null;
   warnings: string[];
 }
 
@@ -97,6 +99,8 @@ export interface PreviewContext {
   privacy: Privacy | null;
   /** Records that a run would read; null for all. */
   mostRecords: number | null;
+  /** What {{slot}} stood for in its conf; null: there was no such place. Default: null. */
+  slot?: string | null;
   /** ETL_TRANSFORMS_DIR, resolved. */
   transformsDir: string;
   /** ETL_SOURCES_DIR, resolved. */
@@ -168,6 +172,7 @@ export async function preview(
     },
     columns: proposer.propose(),
     table: typed?.columns ?? null,
+    slot: context.slot ?? null,
     warnings: [
       ...warnings,
       ...typed?.warnings ?? [],

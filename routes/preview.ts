@@ -1,3 +1,4 @@
+import { SlotClock } from "../pipeline/schedules/cron.ts";
 import { speaksSpanish } from "./shared/language.ts";
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
@@ -81,6 +82,7 @@ const previewSchema = z.object({
     unique: z.boolean().describe("within the sample"),
     repeated: z.array(z.object({ event_id: z.string(), positions: z.array(z.number().int()) })),
   }),
+  slot: z.string().nullable().describe("what {{slot}} stood for; null: the conf has no such text"),
   columns: columnProposals,
   table: z.array(z.object({ name: z.string(), type: z.string() })).nullable()
     .describe("columns of a typed table, as it has them or its first load would make them"),
@@ -98,6 +100,13 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       "Reads about 200 records, transforms and validates them as a run would, and shows " +
       "20 events. Makes no run and writes nothing to the database.",
     request: {
+      query: z.object({
+        cron: z.string().optional().openapi({
+          description:
+            "with a JSON conf: {{slot}}, {{slot_previous}} and {{today}} stand for the next slot of this schedule; default: now",
+        }),
+        time_zone: z.string().optional().openapi({ description: "of the schedule; default UTC" }),
+      }),
       body: {
         required: true,
         content: {
@@ -120,6 +129,7 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const asked = await paramsOf(
       format === undefined ? await confOf(c) : confOfData(c, format),
       deps,
+      format === undefined ? slotOf(c) : undefined,
     );
     return await gate.run(() =>
       withSource(asked, deps, async (context) => {
@@ -160,23 +170,56 @@ async function confOf(c: Context): Promise<unknown> {
 interface AskedParams {
   params: Params;
   mostRecords: number | null;
+  /** What {{slot}} stood for; null: no text has such a place. */
+  slot: string | null;
+}
+
+/** What the places in a conf's texts stand for. */
+type Places = Record<"{{slot}}" | "{{slot_previous}}" | "{{today}}", string>;
+
+const second = (time: Date) => `${time.toISOString().slice(0, 19)}Z`;
+
+/** As a run that is asked for now would have them. */
+function placesNow(): Places {
+  const now = second(new Date());
+  return { "{{slot}}": now, "{{slot_previous}}": now, "{{today}}": now.slice(0, 10) };
+}
+
+/** As the next run of the schedule would have them that the query describes; now, where it describes none. */
+function slotOf(c: Context): Places {
+  const cron = c.req.query("cron");
+  if (cron === undefined) return placesNow();
+  const clock = new SlotClock(cron, c.req.query("time_zone") ?? "UTC");
+  const now = new Date();
+  const [slot = now] = clock.after(now, { limit: 1 });
+  const [previous = now] = clock.before(slot, { limit: 1 });
+  return {
+    "{{slot}}": second(slot),
+    "{{slot_previous}}": second(previous),
+    "{{today}}": clock.local(slot).slice(0, 10),
+  };
 }
 
 /** The parameters that a run asked for with this conf would have. Makes no run. */
-export async function paramsOf(given: unknown, deps: AppDeps): Promise<AskedParams> {
+export async function paramsOf(
+  given: unknown,
+  deps: AppDeps,
+  places: Places = placesNow(),
+): Promise<AskedParams> {
   const conf = parseConf(given);
   refuseUpload(conf);
   const { source } = conf;
   const records = source?.type === "inline" ? source.records : undefined;
   // records stay here: the database need not see them, and JSON.stringify knows no bigint
-  const asked = withToday(
-    records === undefined ? conf : { ...conf, source: { ...source, records: [] } },
-  );
-  const [{ params, origins }, errors] = await Promise.all([
+  const bare = records === undefined ? conf : { ...conf, source: { ...source, records: [] } };
+  const asked = filledIn(bare, places);
+  const [{ params: resolved, origins }, errors] = await Promise.all([
     resolveParams(deps.sql, asked),
     confErrors(deps.sql, asked),
   ]);
   if (errors.length > 0) throw invalid(errors);
+  // a configuration and a variable may have such places, too
+  const params = filledIn(resolved, places);
   const parsed = paramsSchema.safeParse(params, { reportInput: true });
   if (!parsed.success) {
     throw invalid(issueErrors(parsed.error.issues));
@@ -187,6 +230,7 @@ export async function paramsOf(given: unknown, deps: AppDeps): Promise<AskedPara
       ? parsed.data
       : { ...parsed.data, source: { ...checked, records } as Params["source"] },
     mostRecords: isBounded(checked, origins) ? batch_size : null,
+    slot: asked === bare && params === resolved ? null : places["{{slot}}"],
   };
 }
 
@@ -201,16 +245,18 @@ function refuseUpload({ source }: Conf): void {
   }]);
 }
 
-/** Templates as a run that is asked for now would have them. */
-function withToday(conf: unknown): unknown {
-  const text = JSON.stringify(conf);
-  if (!text.includes("{{")) return conf;
-  const now = `${new Date().toISOString().slice(0, 19)}Z`;
-  return JSON.parse(
-    text.replaceAll("{{slot}}", now)
-      .replaceAll("{{slot_previous}}", now)
-      .replaceAll("{{today}}", now.slice(0, 10)),
+/** A conf with its places filled in; itself where it has none. Records are data and stay as they are. */
+function filledIn<T extends Conf | Record<string, unknown>>(conf: T, places: Places): T {
+  const { records, ...described } = (conf.source ?? {}) as Record<string, unknown>;
+  const bare = records === undefined ? conf : { ...conf, source: described };
+  const text = JSON.stringify(bare);
+  const filled = text.replaceAll(
+    /\{\{(?:slot|slot_previous|today)\}\}/g,
+    (name) => places[name as keyof Places],
   );
+  if (filled === text) return conf;
+  const { source, ...rest } = JSON.parse(filled);
+  return { ...rest, source: records === undefined ? source : { ...source, records } };
 }
 
 function invalid(errors: FieldError[]): Problem {
@@ -222,7 +268,7 @@ function invalid(errors: FieldError[]): Problem {
 
 /** What is needed to read a source outside of a run, with a directory that is removed at the end. */
 export async function withSource<T>(
-  { params, mostRecords }: AskedParams,
+  { params, mostRecords, slot }: AskedParams,
   { sql, config }: AppDeps,
   work: (context: PreviewContext) => Promise<T>,
 ): Promise<T> {
@@ -237,6 +283,7 @@ export async function withSource<T>(
       params,
       privacy,
       mostRecords,
+      slot,
       transformsDir: resolve(config.transformsDir),
       sourcesDir: resolve(config.sourcesDir),
       suite,

@@ -1,3 +1,4 @@
+import { parseExact } from "../vocabulary/exact_json.ts";
 import { databaseNow } from "../store/database.ts";
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { cronWords, SlotClock } from "../pipeline/schedules/cron.ts";
@@ -97,7 +98,10 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
     async (c) => {
       const { name } = c.req.valid("param");
       const body = c.req.valid("json" as never) as z.infer<typeof scheduleBody>;
-      const values = await checkedValues(body, deps);
+      const checked = await checkedValues(body, deps);
+      // what is stored has the digits of the body, which JSON.parse has rounded
+      const { conf } = parseExact(await c.req.text()) as typeof body;
+      const values = { ...checked, conf: { ...checked.conf, ...conf } };
       const isNew = await putSchedule(deps.sql, { name, values, actor: actorOf(c) });
       await planSlots(deps.sql, { name });
       return c.json(shown(await knownSchedule(deps, name)), isNew ? 201 : 200);

@@ -1,3 +1,4 @@
+import { parseExact } from "../vocabulary/exact_json.ts";
 import type { Sql } from "./database.ts";
 import { withoutConflicts } from "./retry.ts";
 import type { ResolvedParams } from "./params.ts";
@@ -20,6 +21,7 @@ export interface ScheduleValues {
 }
 
 /** A schedule as the API shows it; times are ISO 8601 in UTC. */
+/** Its conf has numbers that JSON.stringify writes with the digits that they have in the database. */
 export interface ScheduleRow extends Required<ScheduleValues> {
   name: string;
   configuration: string | null;
@@ -69,10 +71,10 @@ export async function listSchedules(
   sql: Sql,
   { after = "", limit }: { after?: string; limit: number },
 ): Promise<ScheduleRow[]> {
-  const rows = await sql<{ row: ScheduleRow }[]>`
-    select ${scheduleJson(sql)} as row from etl.schedules as s
+  const rows = await sql<{ row: string }[]>`
+    select ${scheduleJson(sql)}::text as row from etl.schedules as s
     where s.name collate "C" > ${after}::text order by s.name collate "C" limit ${limit}`;
-  return rows.map(({ row }) => row);
+  return rows.map(({ row }) => parseExact(row) as ScheduleRow);
 }
 
 /** Schedules as the overview lists them: those that are due next first, then paused ones. */
@@ -88,9 +90,9 @@ export async function nextSchedules(sql: Sql, limit: number): Promise<NextSchedu
 }
 
 export async function getSchedule(sql: Sql, name: string): Promise<ScheduleRow | null> {
-  const [found] = await sql<{ row: ScheduleRow }[]>`
-    select ${scheduleJson(sql)} as row from etl.schedules as s where s.name = ${name}`;
-  return found?.row ?? null;
+  const [found] = await sql<{ row: string }[]>`
+    select ${scheduleJson(sql)}::text as row from etl.schedules as s where s.name = ${name}`;
+  return found === undefined ? null : parseExact(found.row) as ScheduleRow;
 }
 
 /** Creates or replaces a schedule and audits who did it; answers whether it is new. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { noBrowser, Site, until } from "./site.ts";
+import { holdAnswer, noBrowser, Site, until } from "./site.ts";
 
 Deno.test({
   name: "the history filters, sorts and pages by its URL, with JavaScript and without",
@@ -98,6 +98,21 @@ Deno.test({
       await page.getByRole("link", { name: "1 new run" }).click();
       await page.locator("tbody tr").nth(1).waitFor();
       assert.match(await first.innerText(), /after/);
+    });
+    // rows that were looked up before somebody acts come after what came of it
+    await site.api("/api/pools/closed", { method: "PUT", body: JSON.stringify({ slots: 0 }) });
+    await site.api("/api/etl/run", {
+      method: "POST",
+      body: JSON.stringify({ run_label: "waits", pool: "closed", batch_size: 1 }),
+    });
+    await site.visit("/etl/runs?run_label=waits", {}, async (page) => {
+      const rows = await holdAnswer(page, /\/etl\/runs\?run_label=waits$/);
+      await rows.answered;
+      await page.locator("[data-choose]").check();
+      await page.getByRole("button", { name: "Cancel 1" }).click();
+      await page.locator("tr[data-run] .state.is-cancelled").waitFor();
+      await rows.release();
+      assert.equal(await page.locator("tr[data-run] .state.is-cancelled").count(), 1);
     });
   },
 });

@@ -57,6 +57,11 @@ Deno.test({
       await dialog(page).getByText("12", { exact: true }).waitFor();
       await dialog(page).getByRole("button", { name: "Choose in the form" }).click();
       await page.locator("#field-run_label").fill("{{slot}}");
+      // the preview reads what the next run would, and says so
+      const slots = page.waitForRequest(/\/api\/etl\/preview/);
+      await page.getByRole("button", { name: "Preview" }).click();
+      assert.match((await slots).url(), /cron=30\+2\+28\+3\+\*&time_zone=Europe%2FMadrid/);
+      await page.locator(".preview .facts").getByText(/^\d{4}-03-28T0[01]:[03]0:00Z$/).waitFor();
       await page.locator("#field-overlap").selectOption("queue");
       await page.getByRole("button", { name: "Use for the schedule" }).click();
       await dialog(page).getByText("{{slot}}", { exact: true }).waitFor();
@@ -101,6 +106,40 @@ Deno.test({
       await page.locator("tbody").getByText("paused").waitFor();
       await page.getByRole("button", { name: "Resume nightly" }).click();
       await page.getByText("nightly continues with its next slot.").waitFor();
+
+      // whoever saves a schedule as it is keeps each digit of what it runs, also by way of the form
+      const digits = '{"note": 1.10, "id": 12345678901234567890.10}';
+      const ofExact =
+        `{"min_acceptance_ratio": 0.50, "source": {"type": "inline", "records": [${digits}]}}`;
+      await site.api("/api/schedules/exact", {
+        method: "PUT",
+        body: `{"cron": "@yearly", "conf": ${ofExact}}`,
+      });
+      const exact = async () => {
+        const answer = await fetch(`${site.address}/api/schedules/exact`);
+        return (await answer.text()).replaceAll(/\s/g, "");
+      };
+      await page.reload();
+      await hydrated(page);
+      for (const byForm of [false, true]) {
+        await page.getByRole("button", { name: "Change exact" }).click();
+        if (byForm) {
+          await dialog(page).getByRole("button", { name: "Choose in the form" }).click();
+          await hydrated(page);
+          await page.getByRole("button", { name: "Use for the schedule" }).click();
+        }
+        await dialog(page).getByRole("button", { name: "Save" }).click();
+        await page.getByText("exact is saved.").waitFor();
+        const stored = await exact();
+        // a parameter of the form is the same number
+        assert.match(
+          stored,
+          byForm ? /"min_acceptance_ratio":0.5[,}]/ : /"min_acceptance_ratio":0.50/,
+        );
+        assert.ok(stored.includes('"note":1.10'), stored);
+        assert.ok(stored.includes('"id":12345678901234567890.10'), stored);
+      }
+      await site.api("/api/schedules/exact", { method: "DELETE" });
 
       // a list that was looked up before comes too late to bring it back
       await page.clock.install();

@@ -231,6 +231,35 @@ Deno.test("preview takes parameters from where a run takes them", async (t) => {
   ]);
 });
 
+Deno.test("preview fills in {{slot}} and its like, wherever they are from, with the next slot of a schedule or now", async (t) => {
+  await using engine = await startEngine(t);
+  const name = "{{slot}} {{slot_previous}} {{today}}";
+  const source = { type: "inline", name, records: [{ a: "{{slot}}" }] };
+  await engine.sql`insert into etl.variables (name, value)
+    values ('etl_improved__source', ${JSON.stringify(source)}::text::jsonb)`;
+  const query = new URLSearchParams({ cron: "30 2 * * *", time_zone: "Asia/Tokyo" });
+  const ask = async (conf: unknown, query = "") => {
+    const response = await engine.post(`/api/etl/preview?${query}`, conf);
+    const { slot, events: [event] }: Preview = await response.json();
+    // data stays as it is
+    assert.deepEqual(event!.payload, { a: "{{slot}}" });
+    return { slot, source: event!.source };
+  };
+  const upcoming = await engine.post("/api/schedules/preview", Object.fromEntries(query));
+  const [{ slot, local }] = (await upcoming.json()).slots;
+  const next = new Date(slot);
+  const text = (time: Date) => `${time.toISOString().slice(0, 19)}Z`;
+  // Tokyo changes no clocks
+  const previous = new Date(next.getTime() - 86_400_000);
+  const filled = `${text(next)} ${text(previous)} ${local.slice(0, 10)}`;
+  for (const conf of [{}, { source }]) {
+    assert.deepEqual(await ask(conf, `${query}`), { slot: text(next), source: filled });
+    const now = await ask(conf);
+    assert.equal(now.source, `${now.slot} ${now.slot} ${now.slot!.slice(0, 10)}`);
+  }
+  assert.equal((await previewOf(engine, inline([{ a: 1 }]))).slot, null);
+});
+
 Deno.test("preview refuses what a run would refuse, naming every field", async (t) => {
   await using engine = await startEngine(t);
   const response = await engine.post("/api/etl/preview", {
