@@ -321,6 +321,10 @@ export const MESSAGES = {
     "{table}: {column} is not JSON ({error})",
     "{table}: {column} no es JSON ({error})",
   ],
+  "sqlite-text": [
+    "{table} of {file}: a text in {columns} is not valid, or has a character U+0000: store it as a blob, or correct it",
+    "{table} de {file}: un texto en {columns} no es válido, o tiene un carácter U+0000: guárdelo como blob, o corríjalo",
+  ],
   "bad-utf8": ["a text that is not valid UTF-8", "un texto que no es UTF-8 válido"],
   "bad-json": ["a JSON value that is not valid", "un valor JSON que no es válido"],
   "parquet-kind": [

@@ -145,6 +145,44 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
     },
   );
 
+  await t.step("a text that is not what the file has is quarantined, with its column", async () => {
+    database.exec(`
+      create table texts (id integer primary key, t text, u text);
+      insert into texts values
+        (1, cast(x'ff41' as text), 'x'), (2, 'a' || char(0) || 'b', 'x'), (3, 'x', cast(x'f09f9a' as text)),
+        (4, char(65533) || 'ñ🚲', char(65279) || 'bom'), (5, cast(x'efbfbdf09f9a' as text), null), (6, '', x'00ff');
+    `);
+    const { counts, run_id } = await engine.succeed({
+      ...conf({ table: "texts" }, "texts"),
+      min_acceptance_ratio: 0,
+    });
+    assert.deepEqual([counts!.inserted, counts!.rejected], [2, 4]);
+    assert.match(await payload("texts", "4"), /"t": "\uFFFDñ🚲", "u": "\uFEFFbom"/u);
+    const rejected = await engine.sql`
+      select rule, message from etl.quarantine where run_id = ${run_id} order by position`;
+    assert.deepEqual(
+      rejected.map(({ rule, message }) => [rule, /text in (\w+) is/.exec(message)?.[1]]),
+      [["encoding", "t"], ["nul_character", "t"], ["encoding", "u"], ["encoding", "t"]],
+    );
+    // a query has no rowid: what has another length is found all the same
+    const query = "select id, t from texts where id in (1, 2, 4) -- some of them";
+    const asked = await engine.succeed({
+      ...conf({ query }, "asked_texts"),
+      min_acceptance_ratio: 0,
+    });
+    assert.deepEqual([asked.counts!.inserted, asked.counts!.rejected], [1, 2]);
+    using wide = new DatabaseSync(`${engine.dataDir}/wide.db`);
+    wide.exec(
+      "pragma encoding = 'UTF-16le'; create table texts (id integer primary key, t text);" +
+        "insert into texts values (1, 'ñandú 🚲'), (2, 'a' || char(0) || 'b'), (3, cast(x'00d8' as text))",
+    );
+    const utf16 = await engine.succeed({
+      ...conf({ path: "wide.db", table: "texts" }, "wide_texts"),
+      min_acceptance_ratio: 0,
+    });
+    assert.deepEqual([utf16.counts!.inserted, utf16.counts!.rejected], [1, 2]);
+  });
+
   await t.step("large rows come in pages of so many bytes", async () => {
     const source = await openTrusted("sqlite", {
       config: {

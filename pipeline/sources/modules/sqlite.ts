@@ -1,9 +1,11 @@
 import { identify } from "../../field_path.ts";
 import { say } from "../../../vocabulary/messages.ts";
+import { Buffer } from "node:buffer";
 import { constants, DatabaseSync, type StatementSync } from "node:sqlite";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { Json, SourceRecord } from "../../numbers.ts";
-import type { RecordBatch } from "../source.ts";
+import { Canonicalizer } from "../../canonical.ts";
+import { RAW_LIMIT, type RecordBatch, Unreadable } from "../source.ts";
 import { resolveBelow } from "../local/open_input.ts";
 import { defineSource, type SourceContext, z } from "./define.ts";
 
@@ -72,7 +74,8 @@ export default defineSource<Config, Slice>({
   },
   async *read(slice, context) {
     using db = await open(context.config, context.trusted!.dataDir);
-    const { statement, end } = prepared(db.database, slice, context);
+    const { statement, end, check, id } = prepared(db.database, slice, context);
+    const wrongText = textChecker(db.database, context.config);
     const types = typesOf(db.database, context.config);
     let whole = false;
     let read = 0;
@@ -85,10 +88,15 @@ export default defineSource<Config, Slice>({
         whole = true;
         break;
       }
-      delete row[end];
       read++;
+      const length = Number(row[check]);
+      const rowid = row[id] as bigint | null;
+      // the last first, which costs the least
+      for (const name of [end, check, id]) delete row[name];
       bytes += bytesOf(row);
-      batch.push(recordOf(row, context.config));
+      const record = recordOf(row, context.config);
+      const wrong = wrongText(row, { length, rowid });
+      batch.push(wrong === null ? record : unreadableText(record, wrong, context.config));
       if (batch.length < context.pageSize && bytes < PAGE_BYTES) continue;
       yield batch;
       batch = [];
@@ -132,17 +140,25 @@ async function open(
 }
 
 /**
- * The rows of a slice, and the name of a column that is null in each of them. Deno ends an iteration without a word when
- * SQLite fails within it, so one more row, in which that column is not null, says that these are all.
+ * The rows of a slice, and names of columns beside theirs: `end`, which is null in each of them; `check`, the bytes of all their
+ * texts in the file; `id`, the rowid or null. Deno ends an iteration without a word when SQLite fails within it, so one more row, in
+ * which `end` is not null, says that these are all.
  */
 function prepared(
   database: DatabaseSync,
   slice: Slice,
   { config: { path, table, query, cursor }, since }: Context,
-): { statement: IterableIterator<Record<string, unknown>>; end: string } {
+): {
+  statement: IterableIterator<Record<string, unknown>>;
+  end: string;
+  check: string;
+  id: string;
+} {
   try {
-    const from = table === undefined ? `(${query!.replace(/;\s*$/, "")})` : quoted(table);
-    const rowid = slice === null ? null : rowidOf(database, table!);
+    // the line break ends a comment in the query's last line
+    const from = table === undefined ? `(${query!.replace(/;\s*$/, "")}\n)` : quoted(table);
+    const known = table === undefined ? null : rowidOf(database, table);
+    const rowid = slice === null ? null : known;
     const conditions: string[] = [];
     const values: (bigint | string | number)[] = [];
     if (slice !== null) {
@@ -157,23 +173,105 @@ function prepared(
     }
     const where = conditions.length === 0 ? "" : ` where ${conditions.join(" and ")}`;
     const order = rowid === null ? "" : ` order by ${rowid}`;
-    const select = `select * from ${from}${where}${order}`;
-    const names = database.prepare(select).columns().map(({ name }) => name.toLowerCase());
-    let end = "etl_end";
-    while (names.includes(end)) end += "_";
+    // columns of a query that have one name get others here
+    const names = database.prepare(`select * from (select * from ${from})`).columns()
+      .map(({ name }) => name);
+    const [end, check, id] = ["etl_end", "etl_check", "etl_rowid"].map((name) => {
+      while (names.some((each) => each.toLowerCase() === name)) name += "_";
+      return name;
+    }) as [string, string, string];
+    const select = `select *, ${known ?? "null"} as ${id} from ${from}${where}${order}`;
     const statement = database.prepare(
-      `select *, null as ${end} from (${select}) union all select ${
-        "null, ".repeat(names.length)
-      }1`,
+      `select *, ${sumOf(names.map(textLength))} as ${check}, null as ${end} from (${select})
+       union all select ${"null, ".repeat(names.length + 2)}1`,
     );
     statement.setReadBigInts(true);
     return {
       statement: statement.iterate(...values) as IterableIterator<Record<string, unknown>>,
       end,
+      check,
+      id,
     };
   } catch (error) {
     throw unreadable(path, error);
   }
+}
+
+const textLength = (name: string) =>
+  `iif(typeof(${quoted(name)}) = 'text', octet_length(${quoted(name)}), 0)`;
+
+/** Terms added up, in groups: SQLite takes 1,000 levels of an expression. */
+function sumOf(terms: string[]): string {
+  const groups = Math.ceil(terms.length / 100);
+  return Array.from(
+    { length: groups },
+    (_, i) => `(${terms.slice(100 * i, 100 * (i + 1)).join(" + ")})`,
+  ).join(" + ");
+}
+
+/**
+ * Makes a function that finds the columns whose text is not what the file has; null: all are. What is not valid is U+FFFD by the time
+ * that it is here, and what is behind U+0000 is left out. As U+FFFD may be as long as what it stands for, and may stand in the file,
+ * such a row is looked at once more, where it has a rowid.
+ */
+function textChecker(
+  database: DatabaseSync,
+  { table }: Config,
+): (
+  row: Record<string, unknown>,
+  expected: { length: number; rowid: bigint | null },
+) => string[] | null {
+  const [encoding] = rows(database.prepare("pragma encoding"));
+  const isUtf8 = encoding!.encoding === "UTF-8";
+  const lengthOf = (text: string) => isUtf8 ? Buffer.byteLength(text) : 2 * text.length;
+  const decoder = new TextDecoder(isUtf8 ? "utf-8" : String(encoding!.encoding), {
+    fatal: true,
+    ignoreBOM: true,
+  });
+  const isWrong = (text: string, bytes: Uint8Array) => {
+    try {
+      return decoder.decode(bytes) !== text;
+    } catch {
+      return true;
+    }
+  };
+  return (row, { length, rowid }) => {
+    let found = 0;
+    let replaced = false;
+    for (const name in row) {
+      const value = row[name];
+      if (typeof value !== "string") continue;
+      found += lengthOf(value);
+      replaced ||= value.includes("\uFFFD");
+    }
+    if (found === length && !replaced) return null;
+    const texts = Object.keys(row).filter((name) => typeof row[name] === "string");
+    const stored = table === undefined || rowid === null ? undefined : database.prepare(
+      `select ${
+        texts.map((name) => `cast(${quoted(name)} as blob) as ${quoted(name)}`).join(", ")
+      } from ${quoted(table)} where ${rowidOf(database, table)} = ?`,
+    ).get(rowid);
+    const wrong = texts.filter((name) => {
+      const bytes = stored?.[name];
+      return bytes instanceof Uint8Array && isWrong(row[name] as string, bytes);
+    });
+    return wrong.length > 0 ? wrong : found === length ? null : texts;
+  };
+}
+
+/** A row of which texts cannot be read, without them. */
+function unreadableText(
+  record: SourceRecord,
+  wrong: string[],
+  { path, table }: Config,
+): Unreadable {
+  const replaced = wrong.some((name) => String(record[name]).includes("\uFFFD"));
+  return new Unreadable(
+    replaced ? "encoding" : "nul_character",
+    say("sqlite-text", { file: path, table: table ?? "query", columns: wrong.join(", ") }),
+    new Canonicalizer().text(record).slice(0, RAW_LIMIT),
+    wrong.length === 1 ? wrong[0]! : null,
+  );
 }
 
 function rows(statement: StatementSync): Record<string, unknown>[] {
