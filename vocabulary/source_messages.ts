@@ -539,7 +539,7 @@ export const SOURCE_MESSAGES = {
     "The table {table} has no primary key: set source.config.page_key to columns that are unique together.",
     "La tabla {table} no tiene clave primaria: ponga en source.config.page_key columnas que juntas sean únicas.",
   ],
-  "mysql-no-cursor": [
+  "no-cursor-column": [
     "There is no column {column}, which source.config.cursor names.",
     "No hay ninguna columna {column}, que nombra source.config.cursor.",
   ],

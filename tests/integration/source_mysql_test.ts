@@ -178,6 +178,26 @@ Deno.test({
       );
       const run = await engine.succeed(newer);
       assert.deepEqual([run.counts!.records_read, run.counts!.updated], [2, 1]);
+      for (
+        const [table, first, later] of [
+          ["counted", "'9'), (2, '99'", "'8'), (4, '100'"],
+          [
+            "timed",
+            "'2026-01-01'), (2, '2026-01-02T09:00:00Z'",
+            "'2026-01-02 08:00:00'), (4, '2026-01-02 10:00:00'",
+          ],
+        ] as const
+      ) {
+        await mariadb.query(`create table ${table} (id int primary key, v varchar(40))`);
+        await mariadb.query(`insert into ${table} values (1, ${first})`);
+        const texts = conf(table, { key: "id", cursor: "v" });
+        await engine.succeed(texts);
+        await mariadb.query(`insert into ${table} values (3, ${later})`);
+        const { counts } = await engine.succeed(texts);
+        assert.deepEqual([counts!.unchanged, counts!.inserted], [1, 1], table);
+      }
+      const misspelt = await engine.runToEnd(conf("items", { key: ["a", "b"], cursor: "nosuch" }));
+      assert.match(String(misspelt.error?.detail), /no column nosuch/);
     });
 
     await t.step(

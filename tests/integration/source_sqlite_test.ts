@@ -209,6 +209,37 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
     assert.deepEqual(run.counts!.inserted, 1);
   });
 
+  await t.step(
+    "nothing newer is skipped where numbers and times are texts; a cursor that is no column is refused",
+    async () => {
+      database.exec(`
+      create table counted (id integer primary key, v text);
+      insert into counted values (1, '9'), (2, '99');
+      create table timed (id integer primary key, v text);
+      insert into timed values (1, '2026-01-01'), (2, '2026-01-02T09:00:00Z');
+      create table large (id integer primary key, v real);
+      insert into large values (1, 1.5), (2, 1e20);
+    `);
+      const newest = {
+        counted: ["'8'", "'100'"],
+        timed: ["'2026-01-02 08:00:00'", "'2026-01-02 10:00:00'"],
+        large: ["3.5", "2e20"],
+      };
+      for (const [table, values] of Object.entries(newest)) {
+        const given = conf({ table, cursor: "v" }, table);
+        await engine.succeed(given);
+        database.exec(`insert into ${table} values (3, ${values[0]}), (4, ${values[1]})`);
+        const { counts } = await engine.succeed(given);
+        assert.deepEqual([counts!.unchanged, counts!.inserted], [1, 1], table);
+      }
+      const run = await engine.runToEnd(conf({ table: "timed", cursor: "nosuch" }, "misspelt"));
+      assert.match(
+        String(run.error?.detail),
+        /no column nosuch, which source\.config\.cursor names/,
+      );
+    },
+  );
+
   await t.step("a typed table has the types that SQLite holds its values to", async () => {
     database.exec(`
       create table held (id integer primary key, code varchar(20), day date, note text);

@@ -40,6 +40,7 @@ export default defineSource<Config, Slice>({
     withConnection(context, async (client) => {
       const { config: { slice_rows } } = context;
       const columns = await columnsOf(client, context);
+      requireCursor(columns, context);
       const key = await keyOf(client, columns, context);
       const slices: Slice[] = [];
       // a row whose page key changes may be in no page
@@ -407,18 +408,29 @@ function comparison(
     : { sql: `${quoted(name)} ${operator} ?`, values: [value] };
 }
 
+function requireCursor(columns: Column[], { config: { cursor } }: Context): void {
+  if (cursor === undefined || columns.some(({ name }) => name === cursor)) return;
+  throw new Problem("invalid-conf", {
+    detail: say("no-cursor-column", { column: cursor }),
+    errors: [{ field: "source.config.cursor", value: cursor, message: "is not a column" }],
+  });
+}
+
 function since(name: string, position: string, columns: Column[]): Condition {
-  const type = columns.find((column) => column.name === name)?.type;
-  if (type === undefined) {
-    throw new Problem("invalid-conf", {
-      detail: say("mysql-no-cursor", { column: name }),
-      errors: [{ field: "source.config.cursor", value: name, message: "is not a column" }],
-    });
-  }
-  const value = /^(timestamp|datetime|date)$/.test(type)
-    ? position.replace("T", " ").replace(/Z$/, "")
-    : position;
-  return comparison(name, { operator: ">=", value, columns });
+  const type = columns.find((column) => column.name === name)?.type ?? "";
+  const time = position.replace("T", " ").replace(/Z$/, "");
+  const value = /^(timestamp|datetime|date)$/.test(type) ? time : position;
+  const condition = comparison(name, { operator: ">=", value, columns });
+  if (!/char|text/.test(type)) return condition;
+  // texts of numbers and times count by their value, as positions do
+  const column = quoted(name);
+  const [sql, more] = /^-?\d+(\.\d+)?$/.test(position)
+    ? [
+      `${column} regexp '^-?[0-9]+([.][0-9]+)?$' and cast(${column} as decimal(65, 30)) >= cast(? as decimal(65, 30))`,
+      position,
+    ]
+    : [`replace(replace(${column}, 'T', ' '), 'Z', '') >= ?`, time];
+  return { sql: `(${condition.sql} or ${sql})`, values: [...condition.values, more] };
 }
 
 /** Types of places, which are read as GeoJSON. */

@@ -166,16 +166,28 @@ function prepared(
       values.push(BigInt(slice.from), BigInt(slice.to));
     }
     if (cursor !== undefined && since !== null) {
-      conditions.push(`${quoted(cursor)} >= ?`);
-      values.push(
-        /^-?\d+$/.test(since) ? BigInt(since) : /^-?\d+\.\d+$/.test(since) ? Number(since) : since,
+      // texts of numbers and times count by their value, as positions do
+      const column = quoted(cursor);
+      const isNumber = /^-?\d+(\.\d+)?$/.test(since);
+      const position = isNumber ? boundNumber(since) : since;
+      conditions.push(
+        isNumber
+          ? `(${column} >= ? or typeof(${column}) = 'text' and cast(${column} as numeric) >= ?)`
+          : `(${column} >= ? or julianday(${column}) >= julianday(?) - 1e-6)`,
       );
+      values.push(position, position);
     }
     const where = conditions.length === 0 ? "" : ` where ${conditions.join(" and ")}`;
     const order = rowid === null ? "" : ` order by ${rowid}`;
     // columns of a query that have one name get others here
     const names = database.prepare(`select * from (select * from ${from})`).columns()
       .map(({ name }) => name);
+    if (cursor !== undefined && !names.includes(cursor)) {
+      throw new Problem("invalid-conf", {
+        detail: say("no-cursor-column", { column: cursor }),
+        errors: [{ field: "source.config.cursor", value: cursor, message: "is not a column" }],
+      });
+    }
     const [end, check, id] = ["etl_end", "etl_check", "etl_rowid"].map((name) => {
       while (names.some((each) => each.toLowerCase() === name)) name += "_";
       return name;
@@ -193,8 +205,15 @@ function prepared(
       id,
     };
   } catch (error) {
+    if (error instanceof Problem) throw error;
     throw unreadable(path, error);
   }
+}
+
+/** A number as SQLite takes it: an integer of 64 bits, or the nearest double. */
+function boundNumber(text: string): bigint | number {
+  const whole = text.includes(".") ? null : BigInt(text);
+  return whole !== null && BigInt.asIntN(64, whole) === whole ? whole : Number(text);
 }
 
 const textLength = (name: string) =>
