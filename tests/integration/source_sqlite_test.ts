@@ -219,11 +219,14 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
       insert into timed values (1, '2026-01-01'), (2, '2026-01-02T09:00:00Z');
       create table large (id integer primary key, v real);
       insert into large values (1, 1.5), (2, 1e20);
+      create table mixed (id integer primary key, v integer);
+      insert into mixed values (1, '2025-12-31'), (2, '2026-01-01');
     `);
       const newest = {
         counted: ["'8'", "'100'"],
         timed: ["'2026-01-02 08:00:00'", "'2026-01-02 10:00:00'"],
         large: ["3.5", "2e20"],
+        mixed: ["'2025-12-30'", "1767225600"],
       };
       for (const [table, values] of Object.entries(newest)) {
         const given = conf({ table, cursor: "v" }, table);

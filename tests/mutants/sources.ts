@@ -1006,9 +1006,17 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/sqlite-text-cursor-time",
     file: "pipeline/sources/modules/sqlite.ts",
-    find: " or julianday(${column}) >= julianday(?) - 1e-6)",
-    replace: " or ? is null)",
+    find: " or julianday(${column}) >= julianday(?) - 1e-6 or",
+    replace: " or ? is null or",
     breaks: "a text of SQLite that holds a time is newer by its moment",
+    tests: ["integration/source_sqlite_test.ts: sqlite: a file"],
+  },
+  {
+    id: "sources/sqlite-mixed-cursor",
+    file: "pipeline/sources/modules/sqlite.ts",
+    find: "in ('integer', 'real'))",
+    replace: "in ('blob'))",
+    breaks: "a number among texts of SQLite is read, whatever the position",
     tests: ["integration/source_sqlite_test.ts: sqlite: a file"],
   },
   {

@@ -173,7 +173,8 @@ function prepared(
       conditions.push(
         isNumber
           ? `(${column} >= ? or typeof(${column}) = 'text' and cast(${column} as numeric) >= ?)`
-          : `(${column} >= ? or julianday(${column}) >= julianday(?) - 1e-6)`,
+          // a number among texts is neither newer nor older: it is read
+          : `(${column} >= ? or julianday(${column}) >= julianday(?) - 1e-6 or typeof(${column}) in ('integer', 'real'))`,
       );
       values.push(position, position);
     }
