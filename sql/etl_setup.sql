@@ -5603,7 +5603,7 @@ begin
         'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
           run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), min_ratio,
           case when run.dry_run then 'Nothing was written (dry run).'
-            when etl.at_once(run) then 'Nothing was changed.' else 'What was loaded stays in the table.' end));
+            when etl.at_once(run) then 'Nothing was changed.' when run.total_rows = 0 then 'Nothing was loaded.' else 'What was loaded stays in the table.' end));
     end if;
   elsif final_state in ('failed', 'cancelled') and totals.published > 0 then
     problem := problem || jsonb_build_object('detail', format('%s (%s of %s chunks are in the table)',
@@ -8437,7 +8437,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('7687ee0996aeda1c674ad9fa08be2025cda1ef234382f158f781f36c60e38c2f')
+insert into etl.setups (checksum) values ('bc448b77776b006bda7b41fde0be891fbeaf5bd1a1587e5171927c2382a0721d')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8445,4 +8445,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"7687ee0996aeda1c674ad9fa08be2025cda1ef234382f158f781f36c60e38c2f","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"bc448b77776b006bda7b41fde0be891fbeaf5bd1a1587e5171927c2382a0721d","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -17,6 +17,11 @@ export const MESSAGES = {
     "Llegaron {rows} de {expected} filas esperadas (ratio {ratio}), menos que min_acceptance_ratio {least}. {kept*} Mire la cuarentena y batch_size, o acepte menos con min_acceptance_ratio.",
   ],
   "kept": ["What was loaded stays in the table.", "Lo cargado se queda en la tabla."],
+  "nothing-changed": ["Nothing was changed.", "No se cambió nada."],
+  "chunks-in-table": [
+    "{what*} ({published} of {chunks} chunks are in the table)",
+    "{what*} ({published} de {chunks} chunks están en la tabla)",
+  ],
   "nothing-written": ["Nothing was written (dry run).", "No se escribió nada (simulación)."],
   "low-ratio-accepted": [
     "{rows} of {expected} expected rows arrived (ratio {ratio}), accepted by min_acceptance_ratio {least}. Look at the quarantine of the run.",
@@ -255,12 +260,12 @@ export const MESSAGES = {
   ],
   "json-syntax": ["not valid JSON: {error}", "no es JSON válido: {error}"],
   "not-utf8": [
-    "not valid UTF-8; set source.encoding if it is another one",
-    "no es UTF-8 válido; si es otra codificación, dígalo en source.encoding",
+    "not valid UTF-8; if it is another encoding, name it: source.encoding=windows-1252 (etl load: --set source.encoding=windows-1252)",
+    "no es UTF-8 válido; si es otra codificación, nómbrela: source.encoding=windows-1252 (etl load: --set source.encoding=windows-1252)",
   ],
   "record-too-long": [
-    "a record of {n} bytes; the limit is {limit}",
-    "un registro de {n} bytes; el límite es {limit}",
+    "a record of {n} bytes; the limit is {limit}: raise ETL_MAX_RECORD_BYTES, or look for a quote or line end that is missing",
+    "un registro de {n} bytes; el límite es {limit}: aumente ETL_MAX_RECORD_BYTES, o busque unas comillas o un fin de línea que falten",
   ],
   "csv-unclosed": ["a quoted field is not closed", "un campo entre comillas no se cierra"],
   "csv-after-quote": [

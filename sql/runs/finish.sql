@@ -122,7 +122,7 @@ begin
         'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
           run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), min_ratio,
           case when run.dry_run then 'Nothing was written (dry run).'
-            when etl.at_once(run) then 'Nothing was changed.' else 'What was loaded stays in the table.' end));
+            when etl.at_once(run) then 'Nothing was changed.' when run.total_rows = 0 then 'Nothing was loaded.' else 'What was loaded stays in the table.' end));
     end if;
   elsif final_state in ('failed', 'cancelled') and totals.published > 0 then
     problem := problem || jsonb_build_object('detail', format('%s (%s of %s chunks are in the table)',

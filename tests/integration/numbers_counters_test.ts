@@ -120,6 +120,8 @@ Deno.test("numbers: below min_acceptance_ratio the run fails in finalize; what w
     { status: "succeeded", low_ratio: true, rejected: 1 },
     { status: "failed", low_ratio: true, rejected: 1 },
   ]);
+  const none = await engine.load([{ none: 1 }], { table_name: "none" });
+  assert.match(String(none.error!.detail), /0 of 1 expected rows .*Nothing was loaded\./);
 });
 
 Deno.test("numbers: batch_size is a cap and the number expected, where it is given", async (t) => {

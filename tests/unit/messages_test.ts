@@ -96,6 +96,21 @@ Deno.test("a message within a message is Spanish too, and what nobody knows stay
     ),
     "La ejecución debía terminar antes de 2026-01-01T00:00:00Z, 5 s después de la petición, y sigue en espera.",
   );
+  // what a failed run has published is said behind its problem
+  assert.equal(
+    inSpanish(`${say("run-cancelled", {})} (1 of 3 chunks are in the table)`),
+    "La ejecución se canceló. (1 de 3 chunks están en la tabla)",
+  );
+  assert.match(
+    inSpanish(say("low-ratio", {
+      rows: 0,
+      expected: 5,
+      ratio: "0.0000",
+      least: 1,
+      kept: "Nothing was changed.",
+    })),
+    /que min_acceptance_ratio 1\. No se cambió nada\. Mire/,
+  );
   assert.equal(inSpanish("Something else happened."), "Something else happened.");
   // a text made to be slow to match is done with at once
   const hostile = "a of b ".repeat(2000);
