@@ -35,6 +35,14 @@ export interface ConnectionTarget {
   keepAliveSeconds: number | null;
 }
 
+/**
+ * What a session of the program calls itself: its own name, by which the program knows what is its own, and behind it the one that
+ * the connection string gives. At most 63 characters, as PostgreSQL keeps no more.
+ */
+export function sessionName(own: string, { applicationName }: ConnectionTarget): string {
+  return applicationName === undefined ? own : `${own} (${applicationName})`.slice(0, 63);
+}
+
 const SESSIONS = [
   "any",
   "read-write",

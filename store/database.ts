@@ -1,5 +1,5 @@
 import postgres from "postgres";
-import { type ConnectionTarget, connectionTarget } from "./connection_target.ts";
+import { type ConnectionTarget, connectionTarget, sessionName } from "./connection_target.ts";
 
 export type Sql = postgres.Sql;
 
@@ -73,7 +73,6 @@ export class Database {
   async #endWaits(): Promise<void> {
     if (this.#statements.longest() < LOCK_WAIT_MS) return;
     this.#aside ??= this.#open(1);
-    const { applicationName } = this.#options;
     // one at a time: a second look at the same moment would cancel what a backend does next
     await this.#aside`
       with turn as materialized (select pg_try_advisory_xact_lock(hashtextextended('etl ends waits', 0)) as mine)
@@ -82,7 +81,9 @@ export class Database {
         where turn.mine and not l.granted and l.locktype <> 'advisory'
           and l.waitstart < clock_timestamp() - ${LOCK_WAIT_MS} * interval '1 millisecond'
           and a.datname = current_database() and a.usename = current_user
-          and a.application_name = ${this.#target.applicationName ?? applicationName}) as w`
+          and a.application_name = ${
+      sessionName(this.#options.applicationName, this.#target)
+    }) as w`
       // the probe sees to a connection that is lost
       .catch(() => {});
   }
@@ -131,7 +132,7 @@ export class Database {
       // the default leaves queries waiting for many seconds after a short outage
       backoff: (attempt: number) => Math.min(0.1 * 2 ** attempt, 1),
       connection: {
-        application_name: target.applicationName ?? applicationName,
+        application_name: sessionName(applicationName, this.#target),
         ...(target.options === undefined ? {} : { options: target.options }),
       },
       onnotice: () => {},

@@ -9,6 +9,7 @@ import {
   type ConnectionTarget,
   connectionTarget,
   type SessionAttributes,
+  sessionName,
   type TlsSettings,
 } from "./connection_target.ts";
 import { databasePlace, type DsnHost } from "./dsn.ts";
@@ -138,7 +139,7 @@ async function openWith(
     ...(database === undefined ? {} : { database }),
     ...(target.options === undefined ? {} : { options: target.options }),
     ssl: options.ssl,
-    application_name: target.applicationName ?? options.applicationName ?? "etl-improved",
+    application_name: sessionName(options.applicationName ?? "etl-improved", target),
     connectionTimeoutMillis: options.connectTimeoutMs ??
       (connectSeconds === undefined ? 10_000 : connectSeconds * 1000),
     keepAlive: keepAliveSeconds !== null,

@@ -3,6 +3,7 @@ import { setupDatabase } from "../../scripts/setup_db.ts";
 import { setUpJobs } from "../../scripts/setup_jobs.ts";
 import { Database } from "../../store/database.ts";
 import { type JobsReport, schedulerIsWrong } from "../../store/jobs.ts";
+import { connect } from "../../store/pg.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
@@ -84,6 +85,28 @@ Deno.test("a tick that has not run for three minutes is warned of, and a job tha
   const health = await fetch(`${server.address}/api/etl/health`);
   assert.equal(health.status, 200);
   assert.match((await health.json()).warnings.join(), /out of luck/);
+});
+
+Deno.test("a tick of a server is never taken for one of pg_cron, whatever the connection string calls its sessions", async (t) => {
+  await using db = await testDatabase(t);
+  await setupDatabase(db.dsn);
+  await setUpJobs(db.dsn);
+  const named = new URL(db.dsn);
+  named.searchParams.set("application_name", `shop_${"x".repeat(60)}`);
+  const database = new Database(named.href, { applicationName: "etl-improved", max: 1 });
+  const client = await connect(named.href);
+  try {
+    await database.sql`select etl.tick_schedules()`;
+    await client.query("select etl.tick_schedules()");
+    const { rows: [seen] } = await client.query(
+      "select cron_ticked_at, current_setting('application_name') as name from etl.job_scheduler",
+    );
+    assert.equal(seen.cron_ticked_at, null);
+    assert.match(seen.name, /^etl-improved \(shop_x+$/);
+  } finally {
+    await client.end();
+    await database.close({ timeoutSeconds: 1 });
+  }
 });
 
 Deno.test("a variable says when a job runs, on the servers too; what is no schedule is refused, or told of and not used", async (t) => {

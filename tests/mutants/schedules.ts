@@ -386,4 +386,12 @@ export const SCHEDULES: Mutant[] = [
     breaks: "a schedule keeps its description",
     tests: ["integration/schedules_api_test.ts: a schedule is made"],
   },
+  {
+    id: "schedules/tick-of-named-session",
+    file: "store/connection_target.ts",
+    find: "`${own} (${applicationName})`.slice(0, 63)",
+    replace: "applicationName",
+    breaks: "a tick of a server is not taken for one of pg_cron",
+    tests: ["integration/jobs_servers_test.ts: a tick of a server is never taken"],
+  },
 ];
