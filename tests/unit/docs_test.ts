@@ -189,6 +189,15 @@ Deno.test("every action and option of a command that the documents name is one t
   assert.deepEqual(wrong, []);
 });
 
+Deno.test("npm is given a package of this folder as a path, and not what it takes for a repository of GitHub", () => {
+  const found = PAGES.flatMap(({ name, text }) =>
+    [...text.matchAll(/\b(?:npm install|npx)\b.*\s(\w[\w-]*\/\S+\.tgz)/g)].map(([, spec]) =>
+      `${name}: ./${spec}`
+    )
+  );
+  assert.deepEqual(found, []);
+});
+
 Deno.test("every task of deno.json is told of in a document", async () => {
   const { tasks } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
   const all = PAGES.map(({ text }) => text).join("\n");
