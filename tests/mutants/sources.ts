@@ -1051,4 +1051,20 @@ export const SOURCES: Mutant[] = [
     breaks: "a cursor that is no column of MySQL is refused at once",
     tests: ["integration/source_mysql_test.ts: mysql: a MariaDB"],
   },
+  {
+    id: "sources/arrow-text",
+    file: "pipeline/sources/local/arrow.ts",
+    find: "return textOf(value.call(this, index));",
+    replace: "return new TextDecoder().decode(value.call(this, index));",
+    breaks: "a text of Arrow is never changed",
+    tests: ["unit/sources_arrow_test.ts: Arrow: a text keeps its byte order mark"],
+  },
+  {
+    id: "sources/arrow-large-text",
+    file: "pipeline/sources/local/arrow.ts",
+    find: "[largeUtf8(), largeBinary()]",
+    replace: "[utf8(), binary()]",
+    breaks: "a large text of Arrow is never changed",
+    tests: ["unit/sources_arrow_test.ts: Arrow: a text keeps its byte order mark"],
+  },
 ];

@@ -14,6 +14,7 @@ import {
   int16,
   int32,
   int64,
+  largeUtf8,
   list,
   map,
   nullType,
@@ -181,6 +182,34 @@ function lz4Stored(bytes: Uint8Array): Uint8Array {
   }
   return Uint8Array.from([...out, 0, 0, 0, 0]).subarray(0, out.length + 4);
 }
+
+Deno.test("Arrow: a text keeps its byte order mark, and one that is not UTF-8 can be stored by nobody", async () => {
+  await using folder = await SourceFolder.create();
+  const texts = ["\ufeffbom \ufffd", "RAW 1", "ok"];
+  const bytes = tableToIPC(
+    tableFromColumns({
+      id: columnFromArray([1, 2, 3], int32()),
+      t: columnFromArray(texts, utf8()),
+      large: columnFromArray(texts, largeUtf8()),
+      tags: columnFromArray(texts.map((text) => [text]), list(utf8())),
+      word: columnFromArray(texts, dictionary(utf8())),
+    }),
+    { format: "file" },
+  )!;
+  // what stands for RAW in each column is no UTF-8
+  const latin1 = new TextDecoder("latin1").decode(bytes);
+  for (const { index } of latin1.matchAll(/RAW/g)) bytes.set([0xff, 0xe9, 0xf0], index);
+  await folder.write("texts.arrow", bytes);
+  const { records } = await readAll(
+    { type: "file", path: "texts.arrow", key: "id" },
+    folder.ctx,
+  );
+  const raw = "\udcff\udce9\udcf0 1";
+  assert.deepEqual(
+    records.map(({ t, large, tags, word }) => [t, large, tags, word]),
+    [texts[0]!, raw, "ok"].map((text) => [text, text, [text], text]),
+  );
+});
 
 Deno.test("LZ4 frames: blocks that refer to the one before are decompressed", () => {
   // "abcdefgh" as literals, then a block whose match of 8 starts 8 bytes back in the first, and "!"

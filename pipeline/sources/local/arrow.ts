@@ -1,13 +1,20 @@
 import { say } from "../../../vocabulary/messages.ts";
 import {
+  batchType,
+  binary,
+  binaryView,
   Column,
   CompressionType,
   type DataType,
   type Field,
+  largeBinary,
+  largeUtf8,
   setCompressionCodec,
   type Table,
   tableFromIPC,
   Type,
+  utf8,
+  utf8View,
 } from "@uwdata/flechette";
 import { decompress as decompressZstd } from "fzstd";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -40,6 +47,34 @@ setCompressionCodec(CompressionType.ZSTD, {
   decode: (data, length) => decompressZstd(data, new Uint8Array(length)),
   encode: unused,
 });
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * A text as it stands in the data. Bytes that are not UTF-8 become halves of surrogate pairs (0xff is U+DCFF), which no text has and
+ * PostgreSQL cannot store, so that the row is rejected and shows them.
+ */
+function textOf(bytes: Uint8Array): string {
+  try {
+    return strict.decode(bytes);
+  } catch {
+    return Array.from(bytes, (byte) => String.fromCharCode(byte < 0x80 ? byte : 0xdc00 + byte))
+      .join("");
+  }
+}
+
+// the library would drop a byte order mark, and put U+FFFD for what is not valid
+for (
+  const [text, bytes] of [[utf8(), binary()], [largeUtf8(), largeBinary()], [
+    utf8View(),
+    binaryView(),
+  ]] as const
+) {
+  const { value } = batchType(bytes).prototype as { value(index: number): Uint8Array };
+  batchType(text).prototype.value = function (index: number) {
+    return textOf(value.call(this, index));
+  };
+}
 
 export interface ArrowOptions {
   label: string;
