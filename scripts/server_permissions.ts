@@ -118,7 +118,7 @@ export function serverPermissions(
     `--allow-write=${paths([...realPaths(spoolDir), ...lineageFile(env)])}`,
     `--allow-env=${ENVIRONMENT.join(",")}`,
     // the release is in the user agent of Slack's library, statfs tells the room of a disk
-    "--allow-sys=hostname,osRelease,statfs",
+    "--allow-sys=hostname,osRelease,statfs,setPriority",
   ];
 }
 

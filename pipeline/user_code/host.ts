@@ -32,14 +32,9 @@ export function startHost(dir: string, hosts: readonly string[] = []): Host {
     name: "user code",
     deno: {
       permissions: {
+        ...NO_REACH,
         read: [...PROGRAM, ...realPaths(dir)],
-        write: false,
         net: hosts.length === 0 ? false : [...hosts],
-        env: false,
-        sys: false,
-        run: false,
-        ffi: false,
-        import: false,
       },
     },
   });

@@ -9,6 +9,7 @@ import { Guard, TimeLimit } from "./guard.ts";
 import { consumersOf, definitionOf, HostedConsumer, HostedTransform } from "./hosted_modules.ts";
 import { HostedSource } from "./hosted_source.ts";
 import { cut, type FromHost, type Line, messageOf, Printed, type ToHost } from "./messages.ts";
+import { stepBack } from "../workers/step_back.ts";
 
 /** Bytes of heap between two batches above which a module is ended: at 1 GiB V8 would end the server. */
 const MAX_HEAP_BYTES = 512 * 1024 ** 2;
@@ -24,6 +25,8 @@ const apply = Reflect.apply;
 const heap = Deno.memoryUsage;
 const require = createRequire(import.meta.url);
 const guard = new Guard();
+
+stepBack();
 
 self.onmessage = ({ data }: MessageEvent<{ port: MessagePort }>) => {
   self.onmessage = null;

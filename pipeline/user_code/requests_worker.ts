@@ -4,6 +4,7 @@ import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import type { SourceRequest } from "./messages.ts";
 import { ObtainedSecrets } from "./obtained_secrets.ts";
 import { Requester, type RequesterOptions, type SourceAnswer } from "./requests.ts";
+import { stepBack } from "../workers/step_back.ts";
 
 /** What the thread that feeds a source module's host asks of the one that may use the network. */
 export interface ToRequests {
@@ -22,6 +23,8 @@ export type FromRequests =
  * The thread of a source module's requests. It has the secrets of the connections, loads no module of the
  * user's, and answers over a private line.
  */
+stepBack();
+
 self.onmessage = (
   { data }: MessageEvent<{ port: MessagePort; options: RequesterOptions }>,
 ) => {

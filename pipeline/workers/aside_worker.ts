@@ -11,6 +11,7 @@ import type { Json, Plain, SourceLimits, Target } from "../sources/source.ts";
 import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
 import { SourceClient, type SourceLine } from "../user_code/source_client.ts";
 import { Guard, TimeLimit } from "../user_code/guard.ts";
+import { stepBack } from "./step_back.ts";
 
 /** Does work that must not hold the thread for longer than the task may take. */
 export type Bounded = <T>(work: () => T) => Promise<Awaited<T>>;
@@ -75,6 +76,8 @@ const guard = new Guard();
 const MAX_LIMIT_MS = 2 ** 31 - 1;
 
 /** Does one task, and is ended by who started it: a loop in it by the guard, as `terminate` leaves one running. */
+stepBack();
+
 self.onmessage = async (
   { data }: MessageEvent<
     {

@@ -31,6 +31,7 @@ import { TransformClient } from "../user_code/transform_client.ts";
 import { mappingOfRun } from "../sources/adapters.ts";
 import { forgetRanges } from "../sources/http/remote_file.ts";
 import type { TaskEnvironment } from "./environment.ts";
+import { stepBack } from "./step_back.ts";
 
 /**
  * The Web Worker's entry: takes one task at a time from the pool and answers
@@ -40,6 +41,8 @@ import type { TaskEnvironment } from "./environment.ts";
 let runner: TaskRunner | null = null;
 
 const send = (message: FromWorker) => self.postMessage(message);
+
+stepBack();
 
 self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   switch (data.type) {

@@ -16,7 +16,24 @@ Deno.test("main.ts reads its environment and serves with the permissions of prod
   const run = await answer.json();
   assert.equal(run.state, "succeeded");
   assert.equal(run.total_rows, 7);
+  const nice = (await threads(server.pid)).filter(({ name }) => /^worker-\d$/.test(name))
+    .map((thread) => thread.nice);
+  assert.ok(nice.length > 0 && nice.every((each) => each === 5), `${nice}`);
+  const [main] = await threads(server.pid);
+  assert.equal(main!.nice, 0);
 });
+
+/** Threads of a process with their nice values (proc_pid_stat(5)), the main thread first. */
+async function threads(pid: number): Promise<{ name: string; nice: number }[]> {
+  const found = [];
+  for await (const { name: id } of Deno.readDir(`/proc/${pid}/task`)) {
+    const stat = await Deno.readTextFile(`/proc/${pid}/task/${id}/stat`).catch(() => null);
+    if (stat === null) continue;
+    const [, name, rest] = /\((.*)\) (.*)$/s.exec(stat)!;
+    found.push({ id: Number(id), name: name!, nice: Number(rest!.split(" ")[16]) });
+  }
+  return found.sort((a, b) => a.id - b.id);
+}
 
 Deno.test("a server warns of variables beginning with ETL_ that nothing reads, and of no others", async (t) => {
   await using db = await testDatabase(t);

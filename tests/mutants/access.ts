@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Access: who may ask, and how much at once. */
 export const ACCESS: Mutant[] = [
   {
+    id: "access/priority-kept",
+    file: "pipeline/workers/step_back.ts",
+    find: 'Deno.permissions.revokeSync({ name: "sys", kind: "setPriority" });',
+    replace: "void 0;",
+    breaks: "user code cannot change the priority of threads",
+    tests: ["integration/least_privilege_test.ts: a transform module reads"],
+  },
+  {
+    id: "access/priority-same",
+    file: "pipeline/workers/step_back.ts",
+    find: "const NICE = 5;",
+    replace: "const NICE = 0;",
+    breaks: "pages and probes go before the workers where the cores are busy",
+    tests: ["integration/server_start_test.ts: main.ts reads its environment"],
+  },
+  {
     id: "access/problem-below",
     file: "routes/shared/base_path.ts",
     find: "{ ...problem, type: baseOf(c) + problem.type }",
