@@ -204,7 +204,8 @@ export async function keysToLookUp(
 
 /** The same rows as copyKeys() would make: each column as the text of an array. */
 async function sentKeys(blocks: AsyncIterable<Uint8Array>): Promise<KeySet> {
-  const decoder = new TextDecoder();
+  // the first key may begin with a byte order mark
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   let text = "";
   for await (const block of blocks) text += decoder.decode(block, { stream: true });
   const columns = KEY_COLUMNS.map(() => "{");

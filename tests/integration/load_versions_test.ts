@@ -130,6 +130,17 @@ Deno.test("load: a version beats the order of requests", async (t) => {
   assert.deepEqual((await engine.payloads()).k, { id: "k", v: 5 });
 });
 
+Deno.test("load: a key that begins with a byte order mark is never taken for the one without", async (t) => {
+  await using engine = await startEngine(t);
+  const source = { version: "v" };
+  await engine.load([{ id: "k", v: 5 }], { source });
+  const run = await engine.load([{ id: "\ufeffk", v: 4 }], { source });
+  assert.deepEqual(counts(run), { inserted: 1, updated: 0, unchanged: 0, duplicates: 0 });
+  const again = await engine.load([{ id: "\ufeffk", v: 4 }], { source });
+  assert.deepEqual(counts(again), { inserted: 0, updated: 0, unchanged: 1, duplicates: 0 });
+  assert.deepEqual(Object.keys(await engine.payloads()).toSorted(), ["k", "\ufeffk"]);
+});
+
 Deno.test("load: a version beats none, whichever was asked for later", async (t) => {
   await using engine = await startEngine(t);
   const source = { version: "v" };

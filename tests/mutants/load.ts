@@ -1212,4 +1212,12 @@ export const LOAD: Mutant[] = [
     breaks: "columns of Arrow keep their types",
     tests: ["integration/typed_sources_test.ts: five files"],
   },
+  {
+    id: "load/sent-key-mark",
+    file: "store/event_keys.ts",
+    find: '"utf-8", { ignoreBOM: true }',
+    replace: '"utf-8"',
+    breaks: "a key that begins with a byte order mark is looked up as it is",
+    tests: ["integration/load_versions_test.ts: a key that begins with a byte order mark"],
+  },
 ];
