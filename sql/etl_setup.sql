@@ -5600,10 +5600,13 @@ begin
     if too_low then
       final_state := 'failed';
       problem := jsonb_build_object('type', '/api/problems/low-ratio', 'title', 'The acceptance ratio is too low', 'status', 422,
-        'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
+        'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s%s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
           run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), min_ratio,
           case when run.dry_run then 'Nothing was written (dry run).'
-            when etl.at_once(run) then 'Nothing was changed.' when run.total_rows = 0 then 'Nothing was loaded.' else 'What was loaded stays in the table.' end));
+            when etl.at_once(run) then 'Nothing was changed.' when run.total_rows = 0 then 'Nothing was loaded.' else 'What was loaded stays in the table.' end,
+          -- no message of a record: it may have a value of it, and this goes to the channels
+          (select format(' Rejected most often, %s of %s: %s.', count(*), totals.rejected, concat_ws(' in ', q.rule, q.field))
+            from etl.quarantine as q where q.run_id = run.run_id group by q.rule, q.field order by count(*) desc, q.rule, q.field limit 1)));
     end if;
   elsif final_state in ('failed', 'cancelled') and totals.published > 0 then
     problem := problem || jsonb_build_object('detail', format('%s (%s of %s chunks are in the table)',
@@ -8437,7 +8440,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('bc448b77776b006bda7b41fde0be891fbeaf5bd1a1587e5171927c2382a0721d')
+insert into etl.setups (checksum) values ('42ccf12fe679821ad8d9ce5c2c4937525bc8ecdf163b8f8af05869c16fde58fc')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8445,4 +8448,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"bc448b77776b006bda7b41fde0be891fbeaf5bd1a1587e5171927c2382a0721d","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"42ccf12fe679821ad8d9ce5c2c4937525bc8ecdf163b8f8af05869c16fde58fc","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

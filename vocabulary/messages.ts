@@ -16,6 +16,11 @@ export const MESSAGES = {
     "{rows} of {expected} expected rows arrived (ratio {ratio}), below min_acceptance_ratio {least}. {kept*} Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.",
     "Llegaron {rows} de {expected} filas esperadas (ratio {ratio}), menos que min_acceptance_ratio {least}. {kept*} Mire la cuarentena y batch_size, o acepte menos con min_acceptance_ratio.",
   ],
+  "rejected-most": [
+    "{kept*} Rejected most often, {records} of {rejected}: {rule*}.",
+    "{kept*} Lo más rechazado, {records} de {rejected}: {rule*}.",
+  ],
+  "rule-in-field": ["{rule} in {field}", "{rule} en {field}"],
   "kept": ["What was loaded stays in the table.", "Lo cargado se queda en la tabla."],
   "nothing-changed": ["Nothing was changed.", "No se cambió nada."],
   "chunks-in-table": [

@@ -119,10 +119,13 @@ begin
     if too_low then
       final_state := 'failed';
       problem := jsonb_build_object('type', '/api/problems/low-ratio', 'title', 'The acceptance ratio is too low', 'status', 422,
-        'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
+        'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s%s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
           run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), min_ratio,
           case when run.dry_run then 'Nothing was written (dry run).'
-            when etl.at_once(run) then 'Nothing was changed.' when run.total_rows = 0 then 'Nothing was loaded.' else 'What was loaded stays in the table.' end));
+            when etl.at_once(run) then 'Nothing was changed.' when run.total_rows = 0 then 'Nothing was loaded.' else 'What was loaded stays in the table.' end,
+          -- no message of a record: it may have a value of it, and this goes to the channels
+          (select format(' Rejected most often, %s of %s: %s.', count(*), totals.rejected, concat_ws(' in ', q.rule, q.field))
+            from etl.quarantine as q where q.run_id = run.run_id group by q.rule, q.field order by count(*) desc, q.rule, q.field limit 1)));
     end if;
   elsif final_state in ('failed', 'cancelled') and totals.published > 0 then
     problem := problem || jsonb_build_object('detail', format('%s (%s of %s chunks are in the table)',

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { inSpanish } from "../../vocabulary/messages.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 
 const counts = (run: { counts: Record<string, number> }) => {
@@ -122,6 +123,18 @@ Deno.test("numbers: below min_acceptance_ratio the run fails in finalize; what w
   ]);
   const none = await engine.load([{ none: 1 }], { table_name: "none" });
   assert.match(String(none.error!.detail), /0 of 1 expected rows .*Nothing was loaded\./);
+  const mixed = await engine.load(
+    [{ none: 1 }, { id: 1, occurred_at: 5 }, { none: 3 }, "no object"],
+    { table_name: "mixed", source: { occurred_at: "occurred_at" } },
+  );
+  assert.match(
+    String(mixed.error!.detail),
+    /Rejected most often, 2 of \d: key_missing in id\. Look/,
+  );
+  assert.match(
+    inSpanish(String(mixed.error!.detail)),
+    /nada\. Lo más rechazado, 2 de \d: key_missing en id\. Mire/,
+  );
 });
 
 Deno.test("numbers: batch_size is a cap and the number expected, where it is given", async (t) => {

@@ -150,6 +150,14 @@ export const RUNS: Mutant[] = [
     tests: ["integration/sql_requests_test.ts: every error of a conf"],
   },
   {
+    id: "runs/rejected-most",
+    file: "sql/runs/finish.sql",
+    find: "group by q.rule, q.field order by count(*) desc",
+    replace: "group by q.rule, q.field order by count(*)",
+    breaks: "a ratio that is too low names what was rejected most often",
+    tests: ["integration/numbers_counters_test.ts: below min_acceptance_ratio the run fails"],
+  },
+  {
     id: "runs/plan-limit",
     file: "pipeline/stages/extract.ts",
     find: "setTimeout(() => late.abort(tooSlow(limitMs)), limitMs)",
