@@ -8,7 +8,15 @@ import { type ApiError, call } from "./lib/api.ts";
 import { useLocale, useRole } from "./lib/context.tsx";
 import { useTurns } from "./lib/turns.ts";
 import { Confirm, Dialog } from "./ui/dialog.tsx";
-import { Icon, type IconName, Notice, StateBadge, StateSymbol, Time } from "./ui/elements.tsx";
+import {
+  Icon,
+  type IconName,
+  Notice,
+  Said,
+  StateBadge,
+  StateSymbol,
+  Time,
+} from "./ui/elements.tsx";
 import type { MessageKey } from "./i18n/en.ts";
 import type { ComponentChildren } from "preact";
 import type { FieldError } from "../vocabulary/problem.ts";
@@ -284,7 +292,7 @@ export function ScheduleTable({ items, busy, onAction }: ScheduleTableProps) {
 function Next({ schedule }: { schedule: ScheduleView }) {
   const { t } = useLocale();
   if (schedule.problem !== null) {
-    return <span class="is-bad" lang="en">{schedule.problem}</span>;
+    return <Said className="is-bad" text={schedule.problem} />;
   }
   return (
     <>
@@ -673,7 +681,11 @@ export function NextSlots({ cron, timeZone }: { cron: string; timeZone: string }
   }, [cron, timeZone]);
   return (
     <div class="next-slots" role="status">
-      {failure !== null && <p class="field-error" lang="en">{failure}</p>}
+      {failure !== null && (
+        <p class="field-error">
+          <Said text={failure} />
+        </p>
+      )}
       {upcoming !== null && (
         <>
           <p class="schedule-words">{upcoming.cron_words}</p>
@@ -836,8 +848,12 @@ function Why({ slot: { note, problem, blocked_by } }: { slot: SlotView }) {
   const text = problem?.detail ?? note;
   if (text === null || text === undefined) return null;
   return (
-    <span class="slot-note quiet" lang="en">
-      {blocked_by === null ? text : <a href={`/etl/runs/${blocked_by}`}>{text}</a>}
+    <span class="slot-note quiet">
+      {blocked_by === null ? <Said text={text} /> : (
+        <a href={`/etl/runs/${blocked_by}`}>
+          <Said text={text} />
+        </a>
+      )}
     </span>
   );
 }
@@ -942,4 +958,4 @@ export function Backfill({ schedule, onDone }: { schedule: ScheduleView; onDone(
   );
 }
 
-mount("schedules", ScheduleList);
+mount("schedules", ScheduleList, { says: true });

@@ -8,7 +8,7 @@ import { CHUNK_STATES, type ChunkLetter } from "./run_data.ts";
 import { memo } from "preact/compat";
 import type { MessageKey } from "../i18n/en.ts";
 import { type ApiError, call } from "../lib/api.ts";
-import { Icon } from "../ui/elements.tsx";
+import { Icon, Said } from "../ui/elements.tsx";
 
 /** Which server has which chunks, where several have worked on the run; why others have not. */
 function Servers({ run: { servers, sharing } }: { run: RunDetail }) {
@@ -326,7 +326,11 @@ function More({ chunk }: { chunk: ChunkView }) {
         <summary>{t("chunk.slice")}</summary>
         <pre class="code">{JSON.stringify(chunk.slice, null, 2)}</pre>
       </details>
-      {chunk.error !== null && <p class="is-bad" lang="en">{String(chunk.error.detail ?? "")}</p>}
+      {chunk.error !== null && (
+        <p class="is-bad">
+          <Said text={String(chunk.error.detail ?? "")} />
+        </p>
+      )}
     </>
   );
 }

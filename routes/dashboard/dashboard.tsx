@@ -4,7 +4,7 @@ import { compress } from "hono/compress";
 import { setCookie } from "hono/cookie";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
-import { say } from "../../vocabulary/messages.ts";
+import { inSpanish, say } from "../../vocabulary/messages.ts";
 import { PROBLEMS_ES } from "../../vocabulary/problems_es.ts";
 import type { Access } from "../access/access.ts";
 import type { WrongTokens } from "../access/auth_failures.ts";
@@ -143,11 +143,13 @@ interface ErrorMessageProps {
 
 function ErrorMessage({ heading, type, detail }: ErrorMessageProps) {
   const { t, lang } = useLocale();
+  const said = lang === "es" ? inSpanish(detail) : detail;
   return (
     <section class="card empty large">
       <h1>{t(heading)}</h1>
       {lang === "es" && <p>{PROBLEMS_ES[type].meaning}</p>}
-      <p lang="en">{detail}</p>
+      {/* words of PostgreSQL and the like are English */}
+      <p lang={said === detail ? "en" : lang}>{said}</p>
       <p>
         <a class="button" href="/etl">{t("error.back")}</a>
       </p>

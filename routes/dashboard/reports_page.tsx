@@ -1,6 +1,6 @@
 import { useLocale } from "../../islands/lib/context.tsx";
 import { RunReport } from "../../islands/report.tsx";
-import { Time } from "../../islands/ui/elements.tsx";
+import { Said, Time } from "../../islands/ui/elements.tsx";
 import {
   type ConsumerView,
   type DatasetView,
@@ -138,7 +138,11 @@ export function Consumers({ consumers, of = "reports" }: {
                 <p class={each.failed > 0 ? "is-bad" : "quiet"}>
                   {t("reports.deliveries", { pending: each.pending, failed: each.failed })}
                 </p>
-                {each.last_error !== null && <p class="is-bad" lang="en">{each.last_error}</p>}
+                {each.last_error !== null && (
+                  <p class="is-bad">
+                    <Said text={each.last_error} />
+                  </p>
+                )}
               </li>
             ))}
           </ul>
