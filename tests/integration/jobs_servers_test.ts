@@ -22,14 +22,16 @@ Deno.test("without pg_cron the servers run the jobs, each time on one of them, a
     body: JSON.stringify({ cron: "* * * * *", conf: { batch_size: 5, run_label: "by_the_clock" } }),
   });
   assert.equal(made.status, 201, await made.text());
-  await waitFor(async () => (await query(db.dsn, "select from etl.slots limit 1")).length > 0);
+  await waitFor(async () => (await query(db.dsn, "select from etl.slots limit 1")).length > 0, {
+    intervalMs: 250,
+  });
   const jobs = async (address: string): Promise<JobsReport> =>
     await (await fetch(`${address}/api/jobs`)).json();
   const report = await waitFor(async () => {
     const seen = await jobs(two.address);
     const tick = seen.items.find(({ name }) => name === "etl_schedule_tick");
     return tick?.last_runs.some(({ status }) => status === "succeeded") ? seen : null;
-  }, { timeoutMs: 60_000 });
+  }, { timeoutMs: 60_000, intervalMs: 250 });
   assert.equal(report.scheduler.in_use, "servers");
   assert.match(report.scheduler.reason!, /pg_cron/);
   assert.deepEqual(report.items.map(({ name, scheduler, state }) => [name, scheduler, state]), [
