@@ -3605,7 +3605,7 @@ begin
         jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', run.table_name, 'message', 'is a table of another shape')));
     end if;
     if relation is not null and not etl.is_trusted(relation) then
-      perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this request has the rights of %I, with which triggers of the table would run.',
+      perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this request has the rights of %I, with which triggers of the table would run. Make the request as a server''s role (docs/database_role.md).',
         relation, etl.owner(), current_user));
     end if;
   end if;
@@ -3632,7 +3632,7 @@ begin
   if jsonb_typeof(declared -> 'columns') is distinct from 'array' or jsonb_array_length(declared -> 'columns') not between 1 and 1500 then
     perform etl.raise_problem('invalid-conf', 'A typed table has 1 to 1,500 columns.');
   end if;
-  select string_agg(format('%s (type %s)', c.value ->> 'name', c.value ->> 'type'), ', ') into wrong
+  select string_agg(format('%s (type %s)', c.value ->> 'name', c.value ->> 'type'), '; ') into wrong
   from jsonb_array_elements(declared -> 'columns') as c where not coalesce(etl.is_column(c.value), false);
   if wrong is not null then
     perform etl.raise_problem('invalid-conf', format('These cannot be columns: %s', wrong));
@@ -3729,7 +3729,7 @@ declare
 begin
   select * into target from etl.datasets as d where d.dataset = maintain_dataset.dataset for update;
   if not found then
-    perform etl.raise_problem('not-found', format('There is no dataset %s. `etl dataset list` shows the datasets.', dataset), status => 404);
+    perform etl.raise_problem('not-found', format('There is no dataset %s. `etl dataset list` shows them.', dataset), status => 404);
   elsif maintained and (target.declared -> 'own')::boolean then
     perform etl.raise_problem('invalid-conf', format('%s is a table of its owner, who deletes its rows: retention does not touch it.', dataset));
   elsif target.declared is null and age_column is not null then
@@ -3763,7 +3763,7 @@ declare
 begin
   select * into target from etl.datasets as d where d.dataset = alter_dataset.dataset for update;
   if target.declared is null then
-    perform etl.raise_problem('not-found', format('There is no typed dataset %s. `etl dataset list` shows the datasets.', dataset), status => 404);
+    perform etl.raise_problem('not-found', format('There is no typed dataset %s. `etl dataset list` shows them.', dataset), status => 404);
   end if;
   relation := etl.find_table(target.schema_name, target.table_name);
   if (target.declared -> 'own')::boolean then
@@ -3778,7 +3778,7 @@ begin
   select string_agg(format('%s: a column has a type of text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb, not %s', a.value ->> 'name', a.value ->> 'type'), '; ')
     into wrong from jsonb_array_elements(fresh) as a where not coalesce(etl.is_column(a.value), false);
   select concat_ws('; ', wrong, string_agg(format('%s: %s', t.name, case when c.value is null then 'is not a column of the table'
-      else 'integer becomes numeric, date becomes timestamptz, numeric(p,s) becomes numeric; nothing else keeps every value' end), '; '))
+      else 'integer becomes numeric, date becomes timestamptz, numeric(p,s) becomes numeric, and nothing else keeps every value' end), '; '))
     into wrong
   from jsonb_each_text(coalesce(types, '{}')) as t (name, type)
   left join jsonb_array_elements(target.declared -> 'columns') as c on c.value ->> 'name' = t.name
@@ -3996,7 +3996,7 @@ begin
   select * into target from etl.datasets as d where d.dataset = distribute_dataset.dataset for update;
   relation := etl.dataset_table(target.schema_name, target.table_name, writes => true);
   if relation is null then
-    perform etl.raise_problem('not-found', format('There is no dataset %s with a table. `etl dataset list` shows the datasets.', dataset), status => 404);
+    perform etl.raise_problem('not-found', format('There is no dataset %s with a table. `etl dataset list` shows them.', dataset), status => 404);
   end if;
   if target.declared is not null then
     perform etl.raise_problem('invalid-conf', format('%s is a typed table. Only tables of events can be distributed: by event_id, as their key.', dataset));
@@ -4241,7 +4241,7 @@ declare
 begin
   select * into target from etl.datasets as d where d.dataset = alter_private_fields.dataset for update;
   if not found then
-    perform etl.raise_problem('not-found', format('There is no dataset %s. `etl dataset list` shows the datasets.', dataset), status => 404);
+    perform etl.raise_problem('not-found', format('There is no dataset %s. `etl dataset list` shows them.', dataset), status => 404);
   end if;
   relation := to_regclass(format('%I.%I', target.schema_name, target.table_name));
   if relation is not null and not has_table_privilege(session_user, relation, 'insert') then
@@ -4254,7 +4254,7 @@ begin
   end if;
   if owner is null then
     perform etl.raise_problem('invalid-conf', format('%s may have rows of several sources: say with --source which one is meant (its name, else its run_label).', dataset),
-      '[{"field": "source", "message": "is missing", "expected": "the name of a source"}]');
+      jsonb_build_array(jsonb_build_object('field', 'source', 'message', 'is missing', 'expected', 'the name of a source')));
   end if;
   known := coalesce(target.private -> owner, '{"exclude": [], "hash": []}');
   fresh := jsonb_build_object('exclude', etl.paths_of(coalesce(exclude, known -> 'exclude')), 'hash', etl.paths_of(coalesce(hash, known -> 'hash')))
@@ -4991,7 +4991,7 @@ begin
       'Such a process has usually run out of memory: its output contains "out of memory", or its exit code is 137.',
     run.server_id, etl.iso(run.seen_at),
     coalesce((select string_agg(s.stage, ', ' order by s.started_at) from etl.stages as s where s.run_id = run.run_id and s.state = 'running'), 'extract'),
-    (select count(c.prepared_at) from etl.chunks as c where c.run_id = run.run_id), coalesce(run.num_chunks::text, 'unknown'),
+    (select count(c.prepared_at) from etl.chunks as c where c.run_id = run.run_id), coalesce(run.num_chunks::text, 'an unknown number of'),
     (select count(c.published_at) from etl.chunks as c where c.run_id = run.run_id),
     case when got_on then 'The run had got on since its last attempt, so this one does not count.'
       when companions > 0 then format('%s other runs were on it, and the cause may be any of them, so the attempt does not count.', companions)
@@ -8440,7 +8440,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('42ccf12fe679821ad8d9ce5c2c4937525bc8ecdf163b8f8af05869c16fde58fc')
+insert into etl.setups (checksum) values ('d7983928d431d552ee69653d6bce1da96b62981ada7b18da997d6fc34386a4f3')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8448,4 +8448,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"42ccf12fe679821ad8d9ce5c2c4937525bc8ecdf163b8f8af05869c16fde58fc","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"d7983928d431d552ee69653d6bce1da96b62981ada7b18da997d6fc34386a4f3","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

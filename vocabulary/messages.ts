@@ -1,6 +1,7 @@
 import { ERROR_MESSAGES } from "./error_messages.ts";
 import { PROBLEM_MESSAGES } from "./problem_messages.ts";
 import { SOURCE_MESSAGES } from "./source_messages.ts";
+import { SQL_MESSAGES } from "./sql_messages.ts";
 
 /**
  * What alerts, health, runs and errors say, by code: the English as it is stored and sent, and its Spanish. `{name}` is
@@ -11,6 +12,7 @@ export const MESSAGES = {
   ...ERROR_MESSAGES,
   ...PROBLEM_MESSAGES,
   ...SOURCE_MESSAGES,
+  ...SQL_MESSAGES,
   // alerts
   "low-ratio": [
     "{rows} of {expected} expected rows arrived (ratio {ratio}), below min_acceptance_ratio {least}. {kept*} Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.",
@@ -737,45 +739,74 @@ function patternOf(english: string): RegExp {
   return new RegExp(`^${source}$`, "s");
 }
 
-/**
- * The most particular first: a text that begins with a place could have all that stands before another message in it, and
- * one of few words could be any.
- */
+/** Of those that leave the same as it is, the one with most words. */
 const PATTERNS: Pattern[] = Object.entries(MESSAGES)
   .map(([code, [english, spanish]]) => ({
     code: code as MessageCode,
     pattern: patternOf(english),
     spanish,
     words: english.replaceAll(/\{\w+\*?\}/g, "").length,
-    open: Number(english.startsWith("{")),
   }))
-  .sort((a, b) => a.open - b.open || b.words - a.words);
+  .sort((a, b) => b.words - a.words);
 
 /** Longer texts are no message of the catalogue. */
 const LONGEST = 2000;
+/** Messages within messages at most: a text made to be slow to match has no end of them. */
+const DEEPEST = 4;
 
-/** A text of the catalogue: its code, and what it says in Spanish; null for any other text. */
-export function messageOf(text: string): { code: MessageCode; spanish: string } | null {
-  if (text.length > LONGEST) return null;
-  for (const { code, pattern, spanish } of PATTERNS) {
-    const places = pattern.exec(text)?.groups;
-    if (places === undefined && !pattern.test(text)) continue;
-    const filled = inNumber(spanish, places?.n).replaceAll(
-      /\{(\w+)(\*?)\}/g,
-      (_, name: string, message: string) => {
-        const value = places?.[name] ?? "";
-        return message === "" ? value : piecesInSpanish(value);
-      },
-    );
-    return { code, spanish: filled };
-  }
-  return null;
+interface Found {
+  code: MessageCode;
+  spanish: string;
+  /** Characters that stay as they are. */
+  left: number;
 }
 
+/** A text of the catalogue: its code, and what it says in Spanish; null for any other text. */
+export const messageOf = (text: string): { code: MessageCode; spanish: string } | null =>
+  found(text, 0, new Map());
+
+/** What has been found, by text: messages within messages may be read in several ways, and each only once. */
+type Known = Map<string, Found | null>;
+
+/** Of all messages that it could be, the one that leaves least of it as it is: "{rule} in {field}" is many a text. */
+function found(text: string, depth: number, known: Known): Found | null {
+  if (text.length > LONGEST || depth > DEEPEST) return null;
+  let best = known.get(text) ?? null;
+  if (known.has(text)) return best;
+  for (const { code, pattern, spanish } of PATTERNS) {
+    const match = pattern.exec(text);
+    if (match === null) continue;
+    let left = 0;
+    const filled = inNumber(spanish, match.groups?.n).replaceAll(
+      /\{(\w+)(\*?)\}/g,
+      (whole, name: string, message: string) => {
+        const value = match.groups?.[name];
+        if (value === undefined) return whole;
+        const said = message === "" ? asItIs(value) : pieces(value, depth + 1, known);
+        left += said.left;
+        return said.spanish;
+      },
+    );
+    if (best === null || left < best.left) best = { code, spanish: filled, left };
+    if (left === 0) break;
+  }
+  known.set(text, best);
+  return best;
+}
+
+const asItIs = (text: string) => ({ spanish: text, left: text.length });
+
 /** One message, or several with semicolons between. */
-function piecesInSpanish(text: string): string {
-  const pieces = text.split("; ").map((piece) => piece === "…" ? piece : messageOf(piece)?.spanish);
-  return pieces.includes(undefined) ? inSpanish(text) : pieces.join("; ");
+function pieces(text: string, depth: number, known: Known): { spanish: string; left: number } {
+  const whole = found(text, depth, known) ?? asItIs(text);
+  const each = text.split("; ").map((piece) =>
+    piece === "…" ? asItIs(piece) : found(piece, depth, known)
+  );
+  if (each.length === 1 || each.includes(null)) return whole;
+  const left = each.reduce((sum, piece) => sum + piece!.left, 0);
+  return left > whole.left
+    ? whole
+    : { spanish: each.map((piece) => piece!.spanish).join("; "), left };
 }
 
 /** What is said, in Spanish where the catalogue has it. */

@@ -52,7 +52,7 @@ begin
   select * into target from etl.datasets as d where d.dataset = distribute_dataset.dataset for update;
   relation := etl.dataset_table(target.schema_name, target.table_name, writes => true);
   if relation is null then
-    perform etl.raise_problem('not-found', format('There is no dataset %s with a table. `etl dataset list` shows the datasets.', dataset), status => 404);
+    perform etl.raise_problem('not-found', format('There is no dataset %s with a table. `etl dataset list` shows them.', dataset), status => 404);
   end if;
   if target.declared is not null then
     perform etl.raise_problem('invalid-conf', format('%s is a typed table. Only tables of events can be distributed: by event_id, as their key.', dataset));

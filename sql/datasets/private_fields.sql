@@ -155,7 +155,7 @@ declare
 begin
   select * into target from etl.datasets as d where d.dataset = alter_private_fields.dataset for update;
   if not found then
-    perform etl.raise_problem('not-found', format('There is no dataset %s. `etl dataset list` shows the datasets.', dataset), status => 404);
+    perform etl.raise_problem('not-found', format('There is no dataset %s. `etl dataset list` shows them.', dataset), status => 404);
   end if;
   relation := to_regclass(format('%I.%I', target.schema_name, target.table_name));
   if relation is not null and not has_table_privilege(session_user, relation, 'insert') then
@@ -168,7 +168,7 @@ begin
   end if;
   if owner is null then
     perform etl.raise_problem('invalid-conf', format('%s may have rows of several sources: say with --source which one is meant (its name, else its run_label).', dataset),
-      '[{"field": "source", "message": "is missing", "expected": "the name of a source"}]');
+      jsonb_build_array(jsonb_build_object('field', 'source', 'message', 'is missing', 'expected', 'the name of a source')));
   end if;
   known := coalesce(target.private -> owner, '{"exclude": [], "hash": []}');
   fresh := jsonb_build_object('exclude', etl.paths_of(coalesce(exclude, known -> 'exclude')), 'hash', etl.paths_of(coalesce(hash, known -> 'hash')))

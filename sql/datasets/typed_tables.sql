@@ -147,7 +147,7 @@ begin
         jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', run.table_name, 'message', 'is a table of another shape')));
     end if;
     if relation is not null and not etl.is_trusted(relation) then
-      perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this request has the rights of %I, with which triggers of the table would run.',
+      perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this request has the rights of %I, with which triggers of the table would run. Make the request as a server''s role (docs/database_role.md).',
         relation, etl.owner(), current_user));
     end if;
   end if;
@@ -174,7 +174,7 @@ begin
   if jsonb_typeof(declared -> 'columns') is distinct from 'array' or jsonb_array_length(declared -> 'columns') not between 1 and 1500 then
     perform etl.raise_problem('invalid-conf', 'A typed table has 1 to 1,500 columns.');
   end if;
-  select string_agg(format('%s (type %s)', c.value ->> 'name', c.value ->> 'type'), ', ') into wrong
+  select string_agg(format('%s (type %s)', c.value ->> 'name', c.value ->> 'type'), '; ') into wrong
   from jsonb_array_elements(declared -> 'columns') as c where not coalesce(etl.is_column(c.value), false);
   if wrong is not null then
     perform etl.raise_problem('invalid-conf', format('These cannot be columns: %s', wrong));
@@ -271,7 +271,7 @@ declare
 begin
   select * into target from etl.datasets as d where d.dataset = maintain_dataset.dataset for update;
   if not found then
-    perform etl.raise_problem('not-found', format('There is no dataset %s. `etl dataset list` shows the datasets.', dataset), status => 404);
+    perform etl.raise_problem('not-found', format('There is no dataset %s. `etl dataset list` shows them.', dataset), status => 404);
   elsif maintained and (target.declared -> 'own')::boolean then
     perform etl.raise_problem('invalid-conf', format('%s is a table of its owner, who deletes its rows: retention does not touch it.', dataset));
   elsif target.declared is null and age_column is not null then
@@ -305,7 +305,7 @@ declare
 begin
   select * into target from etl.datasets as d where d.dataset = alter_dataset.dataset for update;
   if target.declared is null then
-    perform etl.raise_problem('not-found', format('There is no typed dataset %s. `etl dataset list` shows the datasets.', dataset), status => 404);
+    perform etl.raise_problem('not-found', format('There is no typed dataset %s. `etl dataset list` shows them.', dataset), status => 404);
   end if;
   relation := etl.find_table(target.schema_name, target.table_name);
   if (target.declared -> 'own')::boolean then
@@ -320,7 +320,7 @@ begin
   select string_agg(format('%s: a column has a type of text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb, not %s', a.value ->> 'name', a.value ->> 'type'), '; ')
     into wrong from jsonb_array_elements(fresh) as a where not coalesce(etl.is_column(a.value), false);
   select concat_ws('; ', wrong, string_agg(format('%s: %s', t.name, case when c.value is null then 'is not a column of the table'
-      else 'integer becomes numeric, date becomes timestamptz, numeric(p,s) becomes numeric; nothing else keeps every value' end), '; '))
+      else 'integer becomes numeric, date becomes timestamptz, numeric(p,s) becomes numeric, and nothing else keeps every value' end), '; '))
     into wrong
   from jsonb_each_text(coalesce(types, '{}')) as t (name, type)
   left join jsonb_array_elements(target.declared -> 'columns') as c on c.value ->> 'name' = t.name

@@ -173,7 +173,7 @@ begin
       'Such a process has usually run out of memory: its output contains "out of memory", or its exit code is 137.',
     run.server_id, etl.iso(run.seen_at),
     coalesce((select string_agg(s.stage, ', ' order by s.started_at) from etl.stages as s where s.run_id = run.run_id and s.state = 'running'), 'extract'),
-    (select count(c.prepared_at) from etl.chunks as c where c.run_id = run.run_id), coalesce(run.num_chunks::text, 'unknown'),
+    (select count(c.prepared_at) from etl.chunks as c where c.run_id = run.run_id), coalesce(run.num_chunks::text, 'an unknown number of'),
     (select count(c.published_at) from etl.chunks as c where c.run_id = run.run_id),
     case when got_on then 'The run had got on since its last attempt, so this one does not count.'
       when companions > 0 then format('%s other runs were on it, and the cause may be any of them, so the attempt does not count.', companions)

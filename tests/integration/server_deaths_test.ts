@@ -62,7 +62,7 @@ Deno.test("runs that die with their server are no attempts of theirs until one o
     assert.equal(counted, 1, "the first attempt does not count");
     assert.match(
       detail!,
-      /server s1 stopped without a word at .* in stage \S+, with 0 of unknown chunks prepared.* 1 other runs were on it.*out of memory/,
+      /server s1 stopped without a word at .* in stage \S+, with 0 of an unknown number of chunks prepared.* 1 other runs were on it.*out of memory/,
     );
   }
   await dies(engine, "s2");

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { ERROR_MESSAGES } from "../../vocabulary/error_messages.ts";
 import { PROBLEM_MESSAGES } from "../../vocabulary/problem_messages.ts";
 import { SOURCE_MESSAGES } from "../../vocabulary/source_messages.ts";
+import { SQL_MESSAGES } from "../../vocabulary/sql_messages.ts";
 import { inSpanish, messageOf, MESSAGES, say } from "../../vocabulary/messages.ts";
+import { type Said, saidBy, SAMPLE } from "../helpers/sql_said.ts";
 
 const FOLDERS = [
   "sql/reactions",
@@ -11,6 +13,8 @@ const FOLDERS = [
   "sql/conf",
   "sql/datasets",
   "sql/maintenance",
+  "sql/queue",
+  "sql/restore",
   "store",
   "routes",
   "routes/access",
@@ -50,7 +54,7 @@ async function sources(): Promise<string> {
     }
   }
   return texts.join("\n").replaceAll(/["'`]\s*\+\s*["'`]|'\n\s*'/g, "").replaceAll("\\`", "`")
-    .replaceAll("\\'", "'").replaceAll("\\\\", "\\");
+    .replaceAll("\\'", "'").replaceAll("\\\\", "\\").replaceAll(/(?<=\w)''/g, "'");
 }
 
 /** What the checker of schemas says of one. */
@@ -206,7 +210,12 @@ Deno.test("no problem leaves the program but by way of the catalogue, save in a 
     "store/schema_version.ts",
     "telemetry/settings_schema.ts",
   ], "what a start or a command says: everywhere else a Problem, in words of the catalogue");
-  const catalogues: Record<string, unknown>[] = [SOURCE_MESSAGES, ERROR_MESSAGES, PROBLEM_MESSAGES];
+  const catalogues: Record<string, unknown>[] = [
+    SOURCE_MESSAGES,
+    ERROR_MESSAGES,
+    PROBLEM_MESSAGES,
+    SQL_MESSAGES,
+  ];
   const own = catalogues.flatMap((each) => Object.entries(each));
   const twice = own.filter(([code, texts]) =>
     (MESSAGES as Record<string, unknown>)[code] !== texts
@@ -268,12 +277,123 @@ Deno.test("what is wrong with a field and what would be right are in the catalog
       said.add(plain ?? template?.replaceAll(/\$\{[^{}]*\}/g, "x") ?? quoted!);
     }
   }
-  for (const [, words] of text.matchAll(/'(?:message|expected)', '((?:[^']|'')+)'(?=\)|,|\n)/g)) {
-    said.add(words!.replaceAll("''", "'"));
-  }
-  assert.ok(said.size > 100, `${said.size} texts found`);
+  assert.ok(said.size > 80, `${said.size} texts found`);
   const english = [...said].filter((words) =>
     words.includes(" ") && !NO_WORDS.test(words) && messageOf(words) === null
   );
   assert.deepEqual(english, []);
+});
+
+/** What SQL says in a terminal only: set-up, rights, the beginning of a restore. */
+const IN_TERMINAL = /^sql\/(?:access|cron|migrations|setup)\/|^sql\/restore\/opening\.sql/;
+
+/** What passes on what is said elsewhere, and found there; statements, which are the same in every language. */
+const PASSED_ON = [
+  // a function's parameter, a stored alert, a record's error
+  "message",
+  "raise_alert . message",
+  "resolve_alert . message",
+  "a . message",
+  "f . message",
+  // errors found above
+  "w . message",
+  "w . expected",
+  "format ( %s %s , errors #>> {0,field} , errors #>> {0,message} )",
+  "( select string_agg ( format ( %s %s , e ->> field , e ->> message ) , ;  ) from jsonb_array_elements ( errors ) as e )",
+  // a GRANT
+  "wanted",
+  "grants",
+  "needed",
+];
+
+/** Other texts that need no Spanish. */
+const OTHERS = [
+  // defects of the program, which only its log and PostgreSQL's tell
+  "run % cannot go from % to %",
+  "run % cannot succeed: % of % chunks are published",
+  "action % is none of acknowledge, silence, close",
+  "format ( run %s is not running , run_id )",
+  "format ( run %s marks nothing , run_id )",
+  "format ( %s is not a manifest , name )",
+  "format ( %s is not the manifest of attempt %s of run %s , name , attempt , run_id )",
+  "format ( %s is not an audit table of this installation , relation )",
+  // warnings and a hint in psql
+  "schedule % could not be decided: %",
+  "the typed view of % could not be made: %",
+  'Leave commit to the server; "set constraints all immediate" needs the names of the constraints.',
+  // PostgreSQL's own words, and comments on what is made
+  "format ( permission denied for database %I , current_database ( ) )",
+  "format ( permission denied for schema %I , schema_name )",
+  "each version of a key, and from when to when it held",
+  "the version of each key that holds now",
+  "format ( typed view of dataset %s, made by etl.set_dataset_columns , dataset )",
+  // a part of column-type-meant, the subject of a message in Slack, the name of a lock
+  "; did you mean ",
+  "Maintenance succeeded",
+  "channel slack",
+  // the beginning of what a record's rule says
+  "format ( line %s of  , q . slice_line + b . newlines )",
+];
+
+/** Statements and names, whatever runs them. */
+const NO_TEXT =
+  /^\s*(?:select|insert|update|delete|alter|create|drop|grant|revoke|lock|comment|analyze|for update|with|etl|tablesample|schema|table|add column|timestamp|timestamptz)\b|^[,(^[{]|\$[1-9]|-----BEGIN|%1\$I|::|\bt\.payload|etl\.to_/;
+
+/** What is left of English in a text that should be Spanish; statements and commands are as they are. */
+const ENGLISH =
+  /\b(?:the|is|are|was|were|has|have|of|to|with|and|not|which|that|from|must|be|for|this|its|does|there|cannot|may|or|in|into)\b/;
+const STATEMENTS =
+  /`[^`]*`|"[^"]*"|\b(?:grant|alter|create|delete|drop|undistribute)\b.*|etl dataset alter .*/g;
+
+function said(): Said[] {
+  const root = new URL("../../", import.meta.url);
+  const files = (folder: string): string[] =>
+    [...Deno.readDirSync(new URL(folder, root))].flatMap(({ name, isDirectory }) =>
+      isDirectory ? files(`${folder}${name}/`) : folder === "sql/" ? [] : [folder + name]
+    );
+  return files("sql/").filter((file) => file.endsWith(".sql") && !IN_TERMINAL.test(file)).sort()
+    .flatMap((file) => saidBy(file, Deno.readTextFileSync(new URL(file, root))));
+}
+
+/** Why a text is not Spanish on a Spanish page; null where it is. */
+function notSpanish(text: string): string | null {
+  const spanish = messageOf(text)?.spanish;
+  if (spanish === undefined) return "not in the catalogue";
+  const rest = spanish.replaceAll(STATEMENTS, "");
+  return ENGLISH.test(rest) ? `in part only: ${spanish}` : null;
+}
+
+const hasWords = (text: string) => /[a-z]{2}/i.test(text.replaceAll(SAMPLE, ""));
+
+Deno.test("what SQL raises, stores and tells is in the catalogue, to its last word", () => {
+  const all = said();
+  const told = all.filter(({ kind }) => !["other", "raised"].includes(kind));
+  assert.ok(told.length > 200, `${told.length} texts found`);
+  const unread = told.filter(({ sql, texts }) => !texts.some(hasWords) && !PASSED_ON.includes(sql));
+  assert.deepEqual(
+    unread.map(({ at, sql }) => `${at}: ${sql}`),
+    [],
+    "cannot be read: say it plainly",
+  );
+  const english = told.flatMap(({ at, kind, texts }) =>
+    texts.filter((text) =>
+      hasWords(text) && !(kind === "expected" && (!text.includes(" ") || NO_TEXT.test(text)))
+    )
+      .map((text) => [text, notSpanish(text)] as const).filter(([, why]) => why !== null)
+      .map(([text, why]) => `${at}: ${text} (${why})`)
+  );
+  assert.deepEqual(english, []);
+});
+
+Deno.test("no other text of SQL is told without the catalogue", () => {
+  const others = said().filter(({ at, kind, sql }) =>
+    (kind === "other" || kind === "raised") && !/\/tables\.sql:/.test(at) && !NO_TEXT.test(sql)
+  );
+  const english = others.filter(({ sql, texts }) =>
+    !OTHERS.includes(sql) &&
+    texts.some((text) =>
+      /[a-z]{2} [a-z]/i.test(text) && !NO_TEXT.test(text) && notSpanish(text) !== null
+    )
+  );
+  assert.deepEqual(english.map(({ at, sql }) => `${at}: ${sql}`), []);
 });
