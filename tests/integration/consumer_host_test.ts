@@ -10,6 +10,7 @@ import {
 } from "../../pipeline/user_code/consumer_client.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";
+import { longestBlock } from "../helpers/event_loop.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 const EVENTS = '["public.etl_improved_events"]';
@@ -46,11 +47,12 @@ async function delivery(
   ready: (delivery: Delivery) => boolean,
 ): Promise<Delivery> {
   let found: Delivery | undefined;
+  // those that compute for ever leave the others of a slow machine little
   await waitFor(async () => {
     [found] = await engine.sql<Delivery[]>`select state, attempts, error, result from etl.deliveries
       where consumer = ${consumer} order by delivery_id`;
     return found !== undefined && ready(found);
-  }, { timeoutMs: 30_000, what: `consumer ${consumer}` });
+  }, { timeoutMs: 120_000, what: `consumer ${consumer}` });
   return found!;
 }
 
@@ -148,14 +150,7 @@ Deno.test("a consumer that does not end is ended in its time, counts as failed, 
       export const steady = { name: "steady", datasets, run: async () => "done" };`,
   });
   await using _reacting = await startReacting(engine, { consumers });
-  let slowest = 0;
-  let last = performance.now();
-  const ticking = setInterval(() => {
-    const now = performance.now();
-    slowest = Math.max(slowest, now - last);
-    last = now;
-  }, 50);
-  try {
+  const { ms } = await longestBlock(async () => {
     await emit(engine);
     await delivery(engine, "steady", done);
     for (const name of ["loop", "loop_later", "never", "slow"]) {
@@ -171,10 +166,8 @@ Deno.test("a consumer that does not end is ended in its time, counts as failed, 
       (await delivery(engine, "floods", failedOnce)).error!,
       /more than 100 calls|did not end/,
     );
-  } finally {
-    clearInterval(ticking);
-  }
-  assert.ok(slowest < 5_000, `the main thread stood still for ${slowest} ms`);
+  });
+  assert.ok(ms < 2_000, `the main thread stood still for ${ms} ms`);
 });
 
 Deno.test("a consumer has no password, environment or file; it reaches the hosts that it lists, and no other", async (t) => {
