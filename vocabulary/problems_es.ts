@@ -325,10 +325,10 @@ export function spanishProblem(details: ProblemDetails): ProblemDetails {
   if (!Object.hasOwn(PROBLEMS_ES, type)) return details;
   const { title, meaning } = PROBLEMS_ES[type as ProblemType];
   const errors = details.errors?.map(spanishError);
-  // what quotes its errors is said with their Spanish
-  const quoted = details.errors?.some(({ message }) => details.detail.includes(message)) ?? false;
-  const known = quoted ? undefined : messageOf(details.detail)?.spanish;
-  const detail = known !== undefined && known !== details.detail
+  const known = messageOf(details.detail)?.spanish;
+  // what quotes its errors in English is said with their Spanish
+  const quoted = details.errors?.some(({ message }) => known?.includes(message)) ?? false;
+  const detail = known !== undefined && known !== details.detail && !quoted
     ? known
     : errors !== undefined && errors.length > 0
     ? `${meaning} ${

@@ -597,9 +597,11 @@ export const SOURCE_MESSAGES = {
   "module-no-list": ["its records are not a list", "sus registros no son una lista"],
   "module-disturbs": ["it disturbs its host", "perturba su host"],
   "module-config": [
-    "The source module {module} cannot use its config: {issues}",
-    "El módulo de fuente {module} no puede usar su config: {issues}",
+    "The source module {module} cannot use its config: {issues*}",
+    "El módulo de fuente {module} no puede usar su config: {issues*}",
   ],
+  "either-of-both": ["takes either table or query", "admite o bien table o bien query"],
+  "takes-one-name": ["takes one name", "admite un solo nombre"],
   "module-missing": [
     "There is no source module {module}: {path} does not exist; {expected*}.",
     "No hay ningún módulo de fuente {module}: {path} no existe; {expected*}.",
@@ -659,6 +661,10 @@ export const SOURCE_MESSAGES = {
   "rest-many-pages": [
     "there are more than {n} pages: raise max_pages, or check paging",
     "hay más de {n} páginas: aumente max_pages, o compruebe paging",
+  ],
+  "rest-no-such-place": [
+    "url has {place}, which is neither {since} nor a name of each",
+    "url tiene {place}, que no es ni {since} ni un nombre de each",
   ],
   "rest-same-page": [
     "the API returned {url} as next page a second time: check paging",

@@ -1,4 +1,4 @@
-import { type Message, say, verbatim } from "../../vocabulary/messages.ts";
+import { say, verbatim } from "../../vocabulary/messages.ts";
 import type { z } from "zod";
 import type { PayloadCheck, Rejection } from "../event.ts";
 import type { MappingConf } from "../mapping.ts";
@@ -14,6 +14,7 @@ import {
 import { emissionOf, statementOf } from "./consumer_calls.ts";
 import type { Guard } from "./guard.ts";
 import type { ConsumerDefinition, FromHost, Line, Printed, ToHost } from "./messages.ts";
+import { checked } from "./zod_words.ts";
 
 /**
  * A transform module in its host. Its export `transform` (or default) maps
@@ -70,69 +71,14 @@ const UNREADABLE = new Unreadable("not for the module", verbatim(""), "");
 /** A check of payloads by a zod schema. */
 export function zodPayloadCheck(schema: z.ZodType): PayloadCheck {
   return (record) => {
-    const result = schema.safeParse(record);
-    if (result.success) return null;
-    const issue = result.error.issues[0]!;
-    // zod asks for a text only where neither schema nor check has its own
-    const again = schema.safeParse(record, { error: askedByZod, reportInput: true });
-    const asked = again.error?.issues[0];
-    const message = asked?.message === ASKED && asked.code === issue.code
-      ? issueMessage(issue, asked.input)
-      : verbatim(issue.path.length === 0 ? issue.message : `${pathOf(issue)}: ${issue.message}`);
-    return { rule: `payload_schema:${issue.code}`, message };
+    const { wrong } = checked(schema, record, (path) => path.join(".") || say("the-payload", {}));
+    if (wrong === null) return null;
+    const { path, code, message, own } = wrong[0]!;
+    return {
+      rule: `payload_schema:${code}`,
+      message: own && path.length > 0 ? verbatim(`${path.join(".")}: ${message}`) : message,
+    };
   };
-}
-
-/** Stands where zod would say something by itself. */
-const ASKED = "\0asked";
-
-/** The text for an issue that has none of its own: that of the module's `z.config({ customError })`, if there is one. */
-function askedByZod(issue: z.core.$ZodRawIssue): ReturnType<z.core.$ZodErrorMap> {
-  const { __zod_globalConfig: config } = globalThis as { __zod_globalConfig?: z.core.$ZodConfig };
-  return config?.customError?.(issue) ?? ASKED;
-}
-
-const pathOf = (issue: z.core.$ZodIssue) => issue.path.map(String).join(".");
-
-/** What is wrong by a zod schema, in the words of the catalogue. */
-function issueMessage(issue: z.core.$ZodIssue, input: unknown): Message {
-  const path = issue.path.map(String);
-  const at = pathOf(issue) || say("the-payload", {});
-  switch (issue.code) {
-    case "invalid_type":
-      return path.length > 0 && input === undefined
-        ? say("schema-required", {
-          at: path.slice(0, -1).join(".") || say("the-payload", {}),
-          name: path.at(-1)!,
-        })
-        : say("schema-type", { at, type: issue.expected });
-    case "too_small": {
-      const { origin, minimum, inclusive = true } = issue;
-      const n = String(minimum);
-      if (origin === "string") return say("schema-fewer-characters", { at, n });
-      if (origin === "array" || origin === "set") return say("schema-fewer-items", { at, n });
-      return say(inclusive ? "schema-at-least" : "schema-more-than", { at, n });
-    }
-    case "too_big": {
-      const { origin, maximum, inclusive = true } = issue;
-      const n = String(maximum);
-      if (origin === "string") return say("schema-more-characters", { at, n });
-      if (origin === "array" || origin === "set") return say("schema-more-items", { at, n });
-      return say(inclusive ? "schema-at-most" : "schema-less-than", { at, n });
-    }
-    case "not_multiple_of":
-      return say("schema-multiple", { at, n: issue.divisor });
-    case "invalid_format":
-      return issue.format === "regex"
-        ? say("schema-pattern", { at, pattern: issue.pattern ?? "" })
-        : say("schema-format", { at, format: issue.format });
-    case "invalid_value":
-      return say("schema-enum", { at, values: issue.values.slice(0, 20).map(String).join(", ") });
-    case "unrecognized_keys":
-      return say("schema-no-more", { at, name: issue.keys[0] ?? "" });
-    default:
-      return say("schema-other", { at, keyword: issue.code, words: issue.message });
-  }
 }
 
 /** The consumers among what a module exports: made by defineConsumer, or its options, alone or in lists. */

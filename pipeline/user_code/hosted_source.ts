@@ -15,6 +15,7 @@ import {
   type SourceRequest,
   type ToHost,
 } from "./messages.ts";
+import { checked } from "./zod_words.ts";
 
 interface Tools {
   guard: Guard;
@@ -274,13 +275,12 @@ export function checkedConfig(
   given: unknown,
 ): { value: unknown; issues: { path: string; message: string }[] | null } {
   if (schema === undefined) return { value: given, issues: null };
-  const result = schema.safeParse(given);
-  if (result.success) return { value: result.data, issues: null };
-  const issues = result.error.issues.slice(0, 20).map(({ path, message }) => ({
-    path: path.map(String).join("."),
-    message: String(message),
+  const { value, wrong } = checked(schema, given, (path) => path.at(-1) ?? "source.config");
+  const issues = wrong?.slice(0, 20).map(({ path, message }) => ({
+    path: path.join("."),
+    message,
   }));
-  return { value: null, issues };
+  return { value, issues: issues ?? null };
 }
 
 /** JSON of a record as a module yields it; throws where something would get lost. */

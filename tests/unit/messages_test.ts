@@ -179,6 +179,7 @@ Deno.test("no reason and no warning leaves the program but by way of the catalog
     ["pipeline/typed_rows.ts", 1],
     ["pipeline/user_code/crossing.ts", 2],
     ["pipeline/user_code/hosted_modules.ts", 2],
+    ["pipeline/user_code/zod_words.ts", 1],
     ["routes/shared/problems.ts", 1],
     ["vocabulary/messages.ts", 2],
     ["vocabulary/problem.ts", 1],

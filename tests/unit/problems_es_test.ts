@@ -5,7 +5,11 @@ import { PROBLEMS_ES, spanishProblem } from "../../vocabulary/problems_es.ts";
 import { parseConf } from "../../pipeline/conf_errors.ts";
 import { readSuite } from "../../pipeline/expectations/expectations.ts";
 import { es } from "../../islands/i18n/es.ts";
-import { MESSAGES, say } from "../../vocabulary/messages.ts";
+import { inSpanish, MESSAGES, say } from "../../vocabulary/messages.ts";
+import { checkedConfig } from "../../pipeline/user_code/hosted_source.ts";
+import { misconfigured } from "../../pipeline/user_code/source_client.ts";
+import rest from "../../pipeline/sources/modules/rest.ts";
+import sqlite from "../../pipeline/sources/modules/sqlite.ts";
 
 Deno.test("every kind of problem has as many remedies in Spanish, with the same commands and names", () => {
   const names = (text: string) =>
@@ -127,6 +131,46 @@ Deno.test("why a source cannot be read is Spanish, in the problem of the run and
     'Ningún archivo corresponde a "a*.csv" en el directorio de datos (ETL_DATA_DIR), que no contiene archivos.',
   );
   assert.equal(spanish.errors![0]!.message, "no corresponde a ningún archivo");
+});
+
+Deno.test("what a source module finds wrong with its config is Spanish, in its problem and in that of each field", async () => {
+  const refused = (module: typeof rest | typeof sqlite, config: unknown) =>
+    spanishProblem(
+      misconfigured("m", checkedConfig(module.config as never, config).issues!).toJSON(),
+    );
+  const wrong = refused(rest, {
+    paging: { by: "offset", size: 0 },
+    each: { a: ["1"], b: ["2"] },
+    method: "PUT",
+    max_pages: "1",
+    pagging: 1,
+  });
+  assert.deepEqual(wrong.errors!.map(({ field, message }) => [field, message]), [
+    ["source.config.url", "source.config debe tener la propiedad obligatoria 'url'"],
+    ["source.config.method", "method debe ser uno de estos: GET, POST"],
+    ["source.config.paging.size", "size debe ser >= 1"],
+    ["source.config.each", "admite un solo nombre"],
+    ["source.config.max_pages", "max_pages debe ser de tipo number"],
+    [
+      "source.config",
+      "source.config NO debe tener la propiedad 'pagging', que el esquema no conoce",
+    ],
+  ]);
+  const { errors, detail } = refused(rest, { url: "x", paging: { by: "pages" } });
+  assert.match(errors![0]!.message, /^by debe ser uno de estos: none, link, cursor, page, offset$/);
+  assert.equal(
+    detail,
+    "El módulo de fuente m no puede usar su config: source.config.paging.by: by debe ser uno de estos: none, link, cursor, page, offset",
+  );
+  const both = refused(sqlite, { path: "a.db", table: "a", query: "b" });
+  assert.equal(both.errors![0]!.message, "admite o bien table o bien query");
+  // said when it is read
+  const context = { config: rest.config!.parse({ url: "x/{name}" }), since: null };
+  await assert.rejects(
+    () => Array.fromAsync(rest.read(null, context as never)),
+    ({ message }: Error) =>
+      inSpanish(message) === "url tiene {name}, que no es ni {since} ni un nombre de each",
+  );
 });
 
 /** Imperatives to a friend (tú); the dashboard says usted. */
