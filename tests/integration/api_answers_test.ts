@@ -326,6 +326,10 @@ Deno.test("whoever asks for Spanish before English is told in Spanish what is wr
     const [tag, title] = await ask(language);
     assert.deepEqual([tag, title], ["en", "Unknown parameter"]);
   }
+  const nothing = await engine.request("/etl/nothing", {
+    headers: { accept: "text/html", "accept-language": "es" },
+  });
+  assert.match(await nothing.text(), /<p lang="es">No hay ninguna página \/etl\/nothing\.<\/p>/);
   // reasons of rejected records, warnings and the error of a run
   const csv = "id,id_type\n1\nid,id_type\n3,y\n";
   const run = await (await engine.request(

@@ -3,6 +3,14 @@ import type { Mutant } from "./mutant.ts";
 /** What the pages of the dashboard show. */
 export const PAGES: Mutant[] = [
   {
+    id: "pages/error-in-spanish",
+    file: "routes/dashboard/dashboard.tsx",
+    find: 'const said = lang === "es" ? inSpanish(detail) : detail;',
+    replace: "const said = detail;",
+    breaks: "an error page is Spanish to its last word",
+    tests: ["integration/api_answers_test.ts: whoever asks for Spanish"],
+  },
+  {
     id: "pages/pipelines-problems-first",
     file: "store/pipelines.ts",
     find: "case when k.incidents > 0 or k.bad then 2",
