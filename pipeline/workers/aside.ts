@@ -16,7 +16,7 @@ import {
 } from "./permissions.ts";
 
 export interface AsideLimits {
-  /** Milliseconds that the task may take; Infinity: as long as it needs. */
+  /** Milliseconds that the task may take, once its worker runs; Infinity: as long as it needs. */
   timeoutMs: number;
   /** Ends the task when nobody waits for it any more. */
   signal?: AbortSignal | undefined;
@@ -157,8 +157,14 @@ export async function aside<K extends keyof AsideTasks>(
     name: task,
     deno: { permissions },
   });
+  let timer: number | undefined;
+  const startTimer = () => {
+    if (!Number.isFinite(timeoutMs)) return;
+    timer = setTimeout(() => reject((tooSlow ?? tookTooLong)()), timeoutMs);
+  };
   worker.onmessage = ({ data }: MessageEvent<AsideAnswer>) => {
-    if ("output" in data) resolve(data.output as AsideTasks[K]["output"]);
+    if ("started" in data) startTimer();
+    else if ("output" in data) resolve(data.output as AsideTasks[K]["output"]);
     else if ("defect" in data) reject(new Error(data.defect));
     else if ("tooSlow" in data) reject((tooSlow ?? tookTooLong)());
     else reject(Problem.fromJSON(data.problem, data.transient));
@@ -168,9 +174,6 @@ export async function aside<K extends keyof AsideTasks>(
     reject(new Error(event.message));
   };
   const host = transformsDir === null ? null : startHost(transformsDir);
-  const timer = Number.isFinite(timeoutMs)
-    ? setTimeout(() => reject((tooSlow ?? tookTooLong)()), timeoutMs)
-    : undefined;
   const gone = () => reject(signal!.reason);
   signal?.addEventListener("abort", gone);
   try {

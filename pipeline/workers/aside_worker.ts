@@ -63,6 +63,8 @@ export type AsideTasks = {
 
 /** What comes back. */
 export type AsideAnswer =
+  /** The worker has been loaded: a busy machine may take seconds for that, which are not the task's. */
+  | { started: true }
   | { output: unknown }
   | { problem: ProblemDetails; transient: boolean }
   /** Work that did not end was ended at the limit of the task. */
@@ -104,6 +106,7 @@ self.onmessage = async (
   }
   self.postMessage(answer);
 };
+self.postMessage({ started: true } satisfies AsideAnswer);
 
 /** Where a task that reads a source has what it needs for it. */
 function readingOf({ task, input }: { task: keyof AsideTasks; input: unknown }) {

@@ -125,6 +125,16 @@ export const RUNS: Mutant[] = [
     tests: ["unit/aside_test.ts: work beside the runs"],
   },
   {
+    id: "runs/aside-started",
+    file: "pipeline/workers/aside.ts",
+    find:
+      '  worker.onmessage = ({ data }: MessageEvent<AsideAnswer>) => {\n    if ("started" in data)',
+    replace:
+      "  startTimer();\n  worker.onmessage = ({ data }: MessageEvent<AsideAnswer>) => {\n    if (false)",
+    breaks: "the limit of a task counts from when its worker runs",
+    tests: ["unit/aside_test.ts: what a worker takes to start"],
+  },
+  {
     id: "runs/first-choice",
     file: "store/database.ts",
     find: "this.#first.find(({ free }) => free)?.take(sent);",

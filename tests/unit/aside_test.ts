@@ -19,6 +19,19 @@ Deno.test("work beside the runs keeps no core after its time limit", async () =>
   assert.match(text, /\nidle$/m, text);
 });
 
+Deno.test("what a worker takes to start is not its task's time", async () => {
+  const check = (timeoutMs: number) =>
+    aside("suite", { name: "quick", expectations: [] }, { permissions: NO_REACH, timeoutMs });
+  const took: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const before = performance.now();
+    await check(Infinity);
+    took.push(performance.now() - before);
+  }
+  // nearly all of it is the start
+  await assert.doesNotReject(check(0.5 * Math.min(...took)));
+});
+
 Deno.test("a suite is tried beside the runs as it is here", async () => {
   const records = [{ a: "abc" }, { a: "x" }];
   const [expectation] = suite.expectations;
