@@ -739,15 +739,21 @@ function patternOf(english: string): RegExp {
   return new RegExp(`^${source}$`, "s");
 }
 
-/** Of those that leave the same as it is, the one with most words. */
-const PATTERNS: Pattern[] = Object.entries(MESSAGES)
-  .map(([code, [english, spanish]]) => ({
-    code: code as MessageCode,
-    pattern: patternOf(english),
-    spanish,
-    words: english.replaceAll(/\{\w+\*?\}/g, "").length,
-  }))
-  .sort((a, b) => b.words - a.words);
+let made: Pattern[] | undefined;
+
+/**
+ * All of them: of those that leave the same as it is, the one with most words comes first. Made when somebody first looks for
+ * one, as most threads never do and all of them load this.
+ */
+const patterns = (): Pattern[] =>
+  made ??= Object.entries(MESSAGES)
+    .map(([code, [english, spanish]]) => ({
+      code: code as MessageCode,
+      pattern: patternOf(english),
+      spanish,
+      words: english.replaceAll(/\{\w+\*?\}/g, "").length,
+    }))
+    .sort((a, b) => b.words - a.words);
 
 /** Longer texts are no message of the catalogue. */
 const LONGEST = 2000;
@@ -773,7 +779,7 @@ function found(text: string, depth: number, known: Known): Found | null {
   if (text.length > LONGEST || depth > DEEPEST) return null;
   let best = known.get(text) ?? null;
   if (known.has(text)) return best;
-  for (const { code, pattern, spanish } of PATTERNS) {
+  for (const { code, pattern, spanish } of patterns()) {
     const match = pattern.exec(text);
     if (match === null) continue;
     let left = 0;
