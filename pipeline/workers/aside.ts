@@ -157,7 +157,7 @@ export async function aside<K extends keyof AsideTasks>(
     name: task,
     deno: { permissions },
   });
-  let timer: number | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const startTimer = () => {
     if (!Number.isFinite(timeoutMs)) return;
     timer = setTimeout(() => reject((tooSlow ?? tookTooLong)()), timeoutMs);
