@@ -12,7 +12,7 @@ import { readSuite } from "../pipeline/expectations/expectations.ts";
 import { SlotClock } from "../pipeline/schedules/cron.ts";
 import { globMatcher } from "../pipeline/sources/file.ts";
 import { glob } from "../pipeline/sources/list_tables.ts";
-import { hasDelicateNumbers, parseJson } from "../pipeline/sources/json_text.ts";
+import { parseJson } from "../pipeline/sources/json_text.ts";
 import { splitRecord } from "../pipeline/sources/local/csv_dialect.ts";
 import { proposeTable } from "../pipeline/typed_rows.ts";
 import { compileStrptime } from "../pipeline/strptime.ts";
@@ -43,7 +43,7 @@ const numbered = (bytes: number, item: (i: number) => string) => {
 function readBody(text: string): unknown {
   const excess = excessOf(new TextEncoder().encode(text));
   if (excess !== null) throw new RangeError(excess);
-  return hasDelicateNumbers(text) ? parseJson(text) : JSON.parse(text);
+  return parseJson(text);
 }
 
 const body = (name: string, text: (bytes: number) => string): HostileText => ({

@@ -8,7 +8,6 @@ import {
   reportProgress,
   type RunOrder,
   type RunRow,
-  startRun,
   type StoredChunk,
   storeDryRunCounts,
 } from "../store/runs.ts";
@@ -132,18 +131,11 @@ interface PlannedChunk extends Omit<StoredChunk, "chunk_no"> {
 }
 
 /**
- * Executes a run that was admitted: its stages in order, from wherever an
+ * Executes a run that this server has taken up as a new attempt: its stages in order, from wherever an
  * earlier attempt stopped. Ends it in the database, or gives it back when the
  * server stops or the trouble is transient.
  */
-export async function executeRun(runId: string, deps: RunDeps): Promise<Execution> {
-  const { serverId, settings } = deps;
-  const run = await startRun(deps.sql, runId, { serverId, maxAttempts: settings.maxAttempts });
-  return run === null ? "nothing to do" : await executeClaimed(run, deps);
-}
-
-/** Executes a run that this server has taken up as a new attempt. */
-export async function executeClaimed(run: RunRow, deps: RunDeps): Promise<Execution> {
+export async function executeRun(run: RunRow, deps: RunDeps): Promise<Execution> {
   const runId = run.run_id;
   const here = executionsOf(deps);
   const earlier = here.get(runId);

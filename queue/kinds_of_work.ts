@@ -1,7 +1,7 @@
 import { fillAllFingerprints } from "../pipeline/fingerprints.ts";
 import { type MaintenanceDeps, runMaintenance } from "../pipeline/maintenance/run.ts";
 import { Helping } from "../pipeline/helping.ts";
-import { executeClaimed, type RunDeps } from "../pipeline/run.ts";
+import { executeRun, type RunDeps } from "../pipeline/run.ts";
 import type { Sql } from "../store/database.ts";
 import { beginDueJob, endJob, readJobFiles, runJob } from "../store/jobs.ts";
 import { dueMaintenance, restMaintenance } from "../store/maintenance.ts";
@@ -61,7 +61,7 @@ export function workOnRuns(
     const { run, more } = claimed;
     inHand.add(run.run_id);
     const work = () =>
-      executeClaimed(run, { ...deps, admit: () => loop.wake("requests") })
+      executeRun(run, { ...deps, admit: () => loop.wake("requests") })
         .finally(() => inHand.delete(run.run_id));
     return { work, more };
   }, slots);

@@ -30,11 +30,6 @@ export class NumberRangeError extends SyntaxError {
   }
 }
 
-/** Whether the text may hold numbers that only `parseJsonExactly` reads without loss. */
-export function hasDelicateNumbers(text: string): boolean {
-  return DELICATE.test(text);
-}
-
 /**
  * Whether JSON.parse would lose digits of the text (or of a string in it that looks like a number):
  * most numbers of 16 and 17 digits are what their double prints.

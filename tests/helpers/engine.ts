@@ -14,7 +14,7 @@ import { Database, type Sql } from "../../store/database.ts";
 import type { RunDetail } from "../../vocabulary/run_schema.ts";
 import { runDetail } from "../../store/run_views.ts";
 import type { Submitted } from "../../vocabulary/run_schema.ts";
-import { acceptRun, admitRuns, type SubmitOptions, submitRun } from "../../store/runs.ts";
+import { acceptRun, admitRuns, startRun, type SubmitOptions, submitRun } from "../../store/runs.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { keptWorker, workersGivenBack } from "./kept_workers.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
@@ -100,8 +100,11 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Executes one attempt of a run that was asked for. */
-  execute(runId: string, deps: Partial<RunDeps> = {}): Promise<Execution> {
-    return executeRun(runId, { ...this.deps, ...deps });
+  async execute(runId: string, more: Partial<RunDeps> = {}): Promise<Execution> {
+    const deps = { ...this.deps, ...more };
+    const { maxAttempts } = deps.settings;
+    const run = await startRun(deps.sql, runId, { serverId: deps.serverId, maxAttempts });
+    return run === null ? "nothing to do" : await executeRun(run, deps);
   }
 
   /** Asks for a run and executes it until it has ended. */

@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
 import { Problem } from "../../vocabulary/problem.ts";
-import { toNumber } from "../../pipeline/sources/local/csv_values.ts";
 import { type ReadAll, readAll, SourceFolder } from "../helpers/sources.ts";
 
 async function read(
@@ -97,37 +95,4 @@ Deno.test("CSV: a file without rows has no records, an empty one is warned of", 
   assert.deepEqual(bare.plan.slices, []);
   assert.match(bare.plan.warnings.join(), /^a\.csv: a header \(a, b…\) and no records/);
   assert.deepEqual((await read("")).plan.warnings, ["a.csv: the file is empty."]);
-});
-
-Deno.test("toNumber() gives a number only where its text says nothing more", () => {
-  fc.assert(fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => {
-    const text = String(value);
-    if (/^-?\d+(\.\d+)?$/.test(text) && text.length <= 38) {
-      const read = toNumber(text);
-      assert.equal(Number(read), value === 0 ? 0 : value);
-    } else assert.equal(toNumber(text), undefined);
-  }));
-  fc.assert(fc.property(fc.bigInt({ min: -(10n ** 36n), max: 10n ** 36n }), (value) => {
-    assert.equal(BigInt(toNumber(String(value))!), value);
-  }));
-  for (
-    const text of [
-      "",
-      "007",
-      "+1",
-      "1e5",
-      "0x10",
-      "1_000",
-      "1,5",
-      " 1",
-      "Infinity",
-      "NaN",
-      "-",
-      ".",
-      "1.",
-    ]
-  ) {
-    assert.equal(toNumber(text), undefined, text);
-  }
-  assert.equal(toNumber("0.1234567890123456789"), undefined);
 });

@@ -58,20 +58,3 @@ export function setNumber(record: SourceRecord, name: string, text: string): voi
     (whole ? value !== 0 : text.charCodeAt(text.length - 1) !== DIGIT_0 && Math.abs(value) >= 1e-6);
   if (!plain && `${value}` !== text) setDigits(record, name, text);
 }
-
-/**
- * The number that the text says, or undefined where a number would lose
- * something: "007", "+5", "1e5" and decimals that a double cannot hold are
- * text. Integers beyond 2^53 are bigint; "1.50" is 1.5 and ".5" is 0.5.
- */
-export function toNumber(text: string): number | bigint | undefined {
-  if (text.length > 38 || !/^-?(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)$/.test(text)) return undefined;
-  const value = Number(text);
-  if (text.length <= EXACT_DIGITS) return value === 0 ? 0 : value;
-  const point = text.indexOf(".");
-  if (point < 0) return Number.isSafeInteger(value) ? value : BigInt(text);
-  const trimmed = text.replace(/\.?0+$/, "").replace(/^(-?)\./, "$10.");
-  const digits = trimmed.replace(/^[-0.]+/, "").replace(".", "");
-  if (digits.length <= EXACT_DIGITS) return value === 0 ? 0 : value;
-  return String(value) === trimmed ? value : undefined;
-}
