@@ -198,7 +198,7 @@ interface Entry<T> {
 }
 
 /** A look-up must not hang where the database does. */
-const LIMIT_MS = 3_000;
+const LIMIT_MS = 5_000;
 
 /**
  * Answers of a look-up, kept for a short while. While the database cannot be
