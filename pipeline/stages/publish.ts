@@ -30,7 +30,6 @@ import { readKeys, readRows } from "../spill/reader.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import type { ChunkDecision, PublishResult, RunContext, Tasks } from "../workers/task.ts";
 
-const UNIQUE_VIOLATION = "23505";
 /** What an upsert says of a table without its key. */
 const NO_KEY = "42P10";
 /** Bytes of one COPY message at least and at most. */
@@ -41,8 +40,8 @@ const MAX_FLUSH_BYTES = 1 << 20;
  * The load stage of one chunk, in one transaction: new rows by COPY straight
  * into the destination, changed rows through a staging table and an upsert, the
  * chunk's state with them, so that each chunk is published exactly once. When
- * another run has put one of the new keys there since resolve, the whole chunk
- * goes through the upsert. The key that another run's first load has left out is
+ * another run has put one of the new keys there since resolve, or the table refuses a
+ * row, the whole chunk goes through the upsert. The key that another run's first load has left out is
  * made first. What is new is decided here, too, for the only chunk of a run.
  */
 export async function publishChunk(
@@ -52,7 +51,6 @@ export async function publishChunk(
   const started = performance.now();
   const { context, connection } = env;
   const { chunkNo } = "alone" in input ? input.alone.chunk : input.decision;
-  let upsertAll = !layoutOf(context).direct;
   let sifts = false;
   const once = () =>
     connection.transaction(transactionOptions(env), async (client) => {
@@ -65,7 +63,7 @@ export async function publishChunk(
         : { ...input, keysOfFiles: undefined };
       const { keptDeletions, ...written } = sifts
         ? await siftRows(client, env, decision)
-        : await writeRows(client, context, decision, upsertAll);
+        : await writeRows(client, context, decision, !layoutOf(context).direct);
       const counts: Required<PublishedCounts> = {
         ...written,
         duplicates: decision.duplicates,
@@ -94,10 +92,8 @@ export async function publishChunk(
           transactionOptions(env),
           (client) => endOthersFirstLoad(client, context.params),
         );
-      } else if (
-        (errorCode(error) === UNIQUE_VIOLATION || error instanceof RowsLeftOut) && !upsertAll
-      ) upsertAll = true;
-      else if (!sifts && (error instanceof RowsLeftOut || refusesRow(errorCode(error)))) {
+      } else if (!sifts && (error instanceof RowsLeftOut || refusesRow(errorCode(error)))) {
+        // or holds the key of one that is to be new, since another run was faster
         sifts = true;
       } else throw error;
     }

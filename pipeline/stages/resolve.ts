@@ -419,7 +419,6 @@ async function writeWinners(
   return winners.length;
 }
 
-/** The numbers from 0 to count − 1 that are not among the sorted ones. */
 /** The positions below `count` that are not among the sorted ones. */
 export function complement(count: number, sorted: Int32Array): Int32Array<ArrayBuffer> {
   const rest = new Int32Array(count - sorted.length);

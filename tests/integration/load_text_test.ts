@@ -113,7 +113,11 @@ Deno.test("copyIn() has sent a block when it asks for the next, so that one memo
     await client.query("create temp table texts (n integer, x text)");
     const lengths = Array.from({ length: 300 }, (_, n) => n % 7 === 0 ? 200_000 : n);
     const memory = new Uint8Array(1 << 18);
+    const { connection } = client as unknown as { connection: { stream: Socket } };
     const lent = function* () {
+      // nothing is sent before all has been asked for that is asked for without waiting
+      connection.stream.cork();
+      setTimeout(() => connection.stream.uncork());
       for (const [n, length] of lengths.entries()) {
         const line = encode(`${n}\t${"abcdefg"[n % 7]!.repeat(length)}\n`);
         memory.set(line);

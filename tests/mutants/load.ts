@@ -103,8 +103,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/upsert-fallback",
     file: "pipeline/stages/publish.ts",
-    find: "(errorCode(error) === UNIQUE_VIOLATION || error instanceof RowsLeftOut) && !upsertAll",
-    replace: "error instanceof RowsLeftOut && !upsertAll",
+    find: "!sifts && (error instanceof RowsLeftOut || refusesRow(errorCode(error)))",
+    replace: "!sifts && error instanceof RowsLeftOut",
     breaks: "a run that another has overtaken repeats the chunk as an upsert",
     tests: ["integration/races_load_test.ts: two runs race with new rows of the same keys"],
   },
@@ -410,7 +410,7 @@ export const LOAD: Mutant[] = [
     find: "if (skip < sorted.length && sorted[skip] === value) skip++;",
     replace: "if (skip < sorted.length && sorted[skip] === value) skip += 2;",
     breaks: "each winner is published once",
-    tests: ["integration/load_model_test.ts: any small batches"],
+    tests: ["unit/duplicates_test.ts: the winners of a chunk"],
   },
   {
     id: "load/duplicates-flag",

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { groupHashes, possibleDuplicates, writeRepeated } from "../../pipeline/spill/duplicates.ts";
 import { keyHash } from "../../pipeline/spill/writer.ts";
 import { chunkFile, readPositions } from "../../pipeline/spill/layout.ts";
+import { complement } from "../../pipeline/stages/resolve.ts";
 
 async function writeHashes(dir: string, chunks: string[][]): Promise<void> {
   for (const [chunkNo, keys] of chunks.entries()) {
@@ -116,4 +117,16 @@ Deno.test("writeRepeated() keeps what every pass finds, and nothing of an earlie
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+});
+
+Deno.test("the winners of a chunk are all positions that are not among its losers", () => {
+  const positions = fc.integer({ min: 0, max: 40 }).chain((count) =>
+    fc.record({ count: fc.constant(count), losers: fc.subarray([...Array(count).keys()]) })
+  );
+  fc.assert(fc.property(positions, ({ count, losers }) => {
+    assert.deepEqual(
+      [...complement(count, Int32Array.from(losers))],
+      [...Array(count).keys()].filter((position) => !losers.includes(position)),
+    );
+  }));
 });
