@@ -86,6 +86,15 @@ Deno.test({
     const { rows: [{ profile: wild }] } = await client.query(
       "select etl.profile_dataset('public.shop_orders') as profile",
     );
+    await client.query(
+      `select etl.ensure_destination('public', 'shop_wild', 'etl_improved_audit');
+      insert into public.shop_wild select * from public.shop_orders where event_id = 'wild'`,
+    );
+    const { rows: [{ profile: alone }] } = await client.query(
+      "select etl.profile_dataset('public.shop_wild') as profile",
+    );
+    const cells = alone.examples.flatMap((row: object) => Object.values(row)).map(String);
+    assert.ok(cells.includes(`${"z".repeat(200)}…`) && cells.includes(`${"9".repeat(200)}…`));
     await client.query("delete from public.shop_orders where event_id = 'wild'");
     assert.ok(JSON.stringify(wild).length < 300_000, `${JSON.stringify(wild).length} characters`);
     const names: string[] = wild.columns.map(({ name }: { name: string }) => name);
