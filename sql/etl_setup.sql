@@ -4868,7 +4868,6 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '
 declare
   pool record;
   chosen record;
-  taken text[];
   admitted integer := 0;
 begin
   if not exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null) then
@@ -4884,7 +4883,6 @@ begin
   loop
     continue when pool.free <= 0;
     -- what earlier pools of this loop got is busy here
-    taken := '{}';
     for chosen in
       with active as materialized (
         select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
@@ -4904,12 +4902,10 @@ begin
       select * from ready as r where r.next_attempt_at <= clock_timestamp() order by r.turn, r.requested_at, r.run_id
     loop
       exit when pool.free <= 0;
-      continue when chosen.cursor_key = any (taken);
       perform from etl.runs as r where r.run_id = chosen.run_id and r.state = 'queued' and r.admitted_at is null
         for no key update skip locked;
       continue when not found;
       update etl.runs as r set admitted_at = clock_timestamp() where r.run_id = chosen.run_id;
-      taken := taken || chosen.cursor_key;
       pool.free := pool.free - 1;
       admitted := admitted + 1;
     end loop;
@@ -5746,8 +5742,7 @@ begin
       format('Run %s is %s; only a failed or cancelled run can be retried.', run.run_id, run.state), status => 409);
   end if;
   update etl.runs as r set state = 'queued', admitted_at = null, ended_at = null, cancel_requested_at = null,
-    cancel_requested_by = null, error = null, attempt_base = r.attempt, deaths = 0, deaths_spared = 0, next_attempt_at = '-infinity', outage_since = null, server_id = null,
-    accepted_at = coalesce(r.accepted_at, clock_timestamp())
+    cancel_requested_by = null, error = null, attempt_base = r.attempt, deaths = 0, deaths_spared = 0, next_attempt_at = '-infinity', outage_since = null, server_id = null
     where r.run_id = retry_run.run_id returning * into run;
   perform etl.audit(run, 'retry_requested', actor);
   perform etl.wake('requests');
@@ -6132,11 +6127,11 @@ end $$;
 
 -- Decides the due slots of one schedule, whose row the caller holds locked: what is paused is skipped, what is later
 -- than the grace is missed but for what the policy keeps, the rest is asked for. At most max_runs runs.
--- Answers how many slots came to each state; `again` where something stands in the way that may be gone next time.
+-- Answers how many slots came to each state.
 create or replace function etl.decide_slots(schedule etl.schedules, at timestamptz, max_runs integer) returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  counts jsonb := '{"requested": 0, "skipped": 0, "missed": 0, "failed": 0, "again": false}';
+  counts jsonb := '{"requested": 0, "skipped": 0, "missed": 0, "failed": 0}';
   late_before timestamptz := at - schedule.grace_seconds * interval '1 second';
   kept integer := case schedule.missed when 'none' then 0 when 'last' then 1 else 100 end;
   catches_up boolean;
@@ -6185,7 +6180,7 @@ begin
       get stacked diagnostics code = returned_sqlstate, told = message_text, raised = pg_exception_detail;
       -- locks, conflicts, resources, a database that is not ready: the next tick tries again
       if code in ('40001', '40P01', '55P03') or code ~ '^(53|57|58|ET5)' then
-        return counts || '{"again": true}';
+        return counts;
       end if;
       refusal := case when code ~ '^ET' then raised::jsonb || jsonb_build_object('type', '/api/problems/' || (raised::jsonb ->> 'type'))
         else jsonb_build_object('type', '/api/problems/database-error', 'status', 500,
@@ -8440,7 +8435,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('d7983928d431d552ee69653d6bce1da96b62981ada7b18da997d6fc34386a4f3')
+insert into etl.setups (checksum) values ('50e8ca4f7b5f7b4742e8b38909c103a19d3886c094e96de8abbc2b1d6287d79e')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8448,4 +8443,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"d7983928d431d552ee69653d6bce1da96b62981ada7b18da997d6fc34386a4f3","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"50e8ca4f7b5f7b4742e8b38909c103a19d3886c094e96de8abbc2b1d6287d79e","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -50,7 +50,6 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '
 declare
   pool record;
   chosen record;
-  taken text[];
   admitted integer := 0;
 begin
   if not exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null) then
@@ -66,7 +65,6 @@ begin
   loop
     continue when pool.free <= 0;
     -- what earlier pools of this loop got is busy here
-    taken := '{}';
     for chosen in
       with active as materialized (
         select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
@@ -86,12 +84,10 @@ begin
       select * from ready as r where r.next_attempt_at <= clock_timestamp() order by r.turn, r.requested_at, r.run_id
     loop
       exit when pool.free <= 0;
-      continue when chosen.cursor_key = any (taken);
       perform from etl.runs as r where r.run_id = chosen.run_id and r.state = 'queued' and r.admitted_at is null
         for no key update skip locked;
       continue when not found;
       update etl.runs as r set admitted_at = clock_timestamp() where r.run_id = chosen.run_id;
-      taken := taken || chosen.cursor_key;
       pool.free := pool.free - 1;
       admitted := admitted + 1;
     end loop;

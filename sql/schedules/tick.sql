@@ -70,11 +70,11 @@ end $$;
 
 -- Decides the due slots of one schedule, whose row the caller holds locked: what is paused is skipped, what is later
 -- than the grace is missed but for what the policy keeps, the rest is asked for. At most max_runs runs.
--- Answers how many slots came to each state; `again` where something stands in the way that may be gone next time.
+-- Answers how many slots came to each state.
 create or replace function etl.decide_slots(schedule etl.schedules, at timestamptz, max_runs integer) returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  counts jsonb := '{"requested": 0, "skipped": 0, "missed": 0, "failed": 0, "again": false}';
+  counts jsonb := '{"requested": 0, "skipped": 0, "missed": 0, "failed": 0}';
   late_before timestamptz := at - schedule.grace_seconds * interval '1 second';
   kept integer := case schedule.missed when 'none' then 0 when 'last' then 1 else 100 end;
   catches_up boolean;
@@ -123,7 +123,7 @@ begin
       get stacked diagnostics code = returned_sqlstate, told = message_text, raised = pg_exception_detail;
       -- locks, conflicts, resources, a database that is not ready: the next tick tries again
       if code in ('40001', '40P01', '55P03') or code ~ '^(53|57|58|ET5)' then
-        return counts || '{"again": true}';
+        return counts;
       end if;
       refusal := case when code ~ '^ET' then raised::jsonb || jsonb_build_object('type', '/api/problems/' || (raised::jsonb ->> 'type'))
         else jsonb_build_object('type', '/api/problems/database-error', 'status', 500,

@@ -46,10 +46,22 @@ Deno.test("an outage is waited for by time, in pauses that grow, and uses no att
   assert.equal(long.used, used);
   assert.equal((await giveBack(null)).used, used + 1, "what the run causes counts");
   await sql`update etl.runs set outage_since = clock_timestamp() - interval '31 minutes',
+    next_attempt_at = clock_timestamp() - interval '6 minutes' where run_id = ${run_id}`;
+  const anew = await giveBack(30);
+  assert.equal(anew.state, "queued", "an attempt that worked for five minutes had what it needs");
+  assert.ok(anew.pause > 0 && anew.pause <= 1, `${anew.pause}`);
+  await sql`update etl.runs set outage_since = clock_timestamp() - interval '31 minutes',
     next_attempt_at = clock_timestamp() where run_id = ${run_id}`;
   const over = await giveBack(30);
   assert.equal(over.state, "failed");
   assert.match(over.error.detail, /no space .*waited for since .*30 minutes of ETL_OUTAGE_MINUTES/);
+  await sql`update etl.runs set next_attempt_at = clock_timestamp() + interval '1 minute' where run_id = ${run_id}`;
+  await sql`select etl.retry_run(${run_id})`;
+  const [again] = await sql`select next_attempt_at < clock_timestamp() as due from etl.runs`;
+  assert.equal(again!.due, true, "a retry waits for no pause");
+  await sql`update etl.runs set attempt_base = attempt - 5 where run_id = ${run_id}`;
+  const tired = await giveBack(null);
+  assert.ok(tired.pause > 9 && tired.pause <= 10, `${tired.pause}`);
 });
 
 Deno.test("a run in an outage gives its place in the pool back, and keeps its label and its order", async (t) => {

@@ -152,6 +152,21 @@ Deno.test("a request in SQL is skipped, cancels the older or fails after its com
   assert.equal(of(refused).state, "failed");
   assert.match(of(refused).error.type, /destination-mismatch$/);
   assert.ok((await admitted(sql)).includes(newest));
+
+  // a retry is accepted as the request was not: what stood in the place of its table is gone
+  await sql.query("drop table public.later");
+  // another that is accepted waits for its label
+  await ask(sql, { run_label: "one" });
+  await settle(sql);
+  await sql.query("select etl.retry_run($1)", [refused]);
+  const early = await ask(sql, { table_name: "early", run_label: "three" });
+  await sql.query("select etl.admit_runs()");
+  const before = await admitted(sql);
+  assert.ok(![refused, early].some((id) => before.includes(id)), "not before their tables exist");
+  await settle(sql);
+  const after = await admitted(sql);
+  assert.ok([refused, early].every((id) => after.includes(id)));
+  await sql.query("select from public.later, public.early");
 });
 
 Deno.test("runs without a version on one source and dataset go one at a time in the order of their requests, whatever their pools", async (t) => {
@@ -241,7 +256,7 @@ Deno.test("a pool's slots are each server's where it says so: more servers, more
   await sql.query("insert into etl.pools (pool, slots) values ('shared', 1)");
   await sql.query("update etl.pools set slots = 1 where pool = 'default_pool'");
   for (const run_label of ["a", "b", "c", "d"]) await ask(sql, { run_label });
-  await ask(sql, { run_label: "a" });
+  for (const run_label of ["a", "b"]) await ask(sql, { run_label });
   for (const run_label of ["e", "f"]) await ask(sql, { run_label, pool: "shared" });
   await settle(sql);
   // no server yet: a command that executes its own run is none
@@ -252,6 +267,10 @@ Deno.test("a pool's slots are each server's where it says so: more servers, more
     "neither the second of a label nor what a shared pool has no slot for",
   );
   await serve("one");
+  const { rows: [server] } = await sql.query(
+    "select extract(epoch from seen_until - clock_timestamp())::float8 as seconds from etl.servers",
+  );
+  assert.ok(server.seconds > 10 && server.seconds <= 20, `seen for ${server.seconds} s`);
   await settle(sql);
   assert.equal((await admitted(sql)).length, 2);
   await serve("two");
@@ -289,14 +308,16 @@ Deno.test("a higher priority goes first, and makes nobody wait for longer than i
   const plain = await ask(sql, { run_label: "plain" });
   const low = await ask(sql, { run_label: "low", priority: -10 });
   const high = await ask(sql, { run_label: "high", priority: 10 });
+  await ask(sql, { run_label: "twice" });
+  const first = await ask(sql, { run_label: "twice", priority: 5 });
   const old = await ask(sql, { run_label: "old", priority: -10 });
   await sql.query(
     "update etl.runs set requested_at = requested_at - interval '21 minutes' where run_id = $1",
     [old],
   );
-  await sql.query("update etl.pools set slots = 4");
+  await sql.query("update etl.pools set slots = 5");
   await settle(sql);
-  assert.deepEqual(await admitted(sql), [old, high, plain, low]);
+  assert.deepEqual(await admitted(sql), [old, high, first, plain, low]);
   await assert.rejects(ask(sql, { priority: 11 }), /priority is too large/);
 });
 
@@ -328,8 +349,14 @@ Deno.test("the server whose run has ended admits the next one itself, and wakes 
 Deno.test("a claim tells whether another run waits, and then another lane looks for it at once", async (t) => {
   await using engine = await startEngine(t);
   for (const run_label of ["a", "b"]) await engine.submit({ batch_size: 5, run_label });
-  const claim = () => claimRun(engine.sql, { serverId: "other", maxAttempts: 5 });
-  assert.deepEqual([(await claim())?.more, (await claim())?.more], [true, false]);
+  // not in the order of their requests: a label whose turn it is comes first
+  await engine
+    .sql`update etl.runs set admitted_at = admitted_at + interval '1 second' where run_label = 'a'`;
+  const claim = async () => {
+    const claimed = await claimRun(engine.sql, { serverId: "other", maxAttempts: 5 });
+    return [claimed?.run.run_label, claimed?.more];
+  };
+  assert.deepEqual([await claim(), await claim()], [["b", true], ["a", false]]);
 
   const stopping = new AbortController();
   const loop = new WorkLoop({ sql: engine.sql, log: engine.deps.log, stopping: stopping.signal });
@@ -350,8 +377,8 @@ Deno.test("a claim tells whether another run waits, and then another lane looks 
 Deno.test("a run without a sign of life is claimed by anybody, one that is alive by nobody, and one at rest when it is due", async (t) => {
   await using engine = await startEngine(t);
   const { run_id } = await engine.submit({ batch_size: 5 });
-  const claim = async () =>
-    (await claimRun(engine.sql, { serverId: "other", maxAttempts: 5 }))?.run ?? null;
+  const claim = async (serverId = "other") =>
+    (await claimRun(engine.sql, { serverId, maxAttempts: 5 }))?.run ?? null;
   assert.equal((await claim())?.attempt, 1);
   assert.equal(await claim(), null);
   await engine.sql`update etl.runs set seen_at = now() - interval '7 seconds'`;
@@ -369,9 +396,10 @@ Deno.test("a run without a sign of life is claimed by anybody, one that is alive
   const [third, none] = await Promise.all([claim(), claim()]);
   assert.deepEqual([third?.attempt ?? none?.attempt, third && none], [3, null]);
   await engine.sql`select etl.give_back_run(${run_id}, 3)`;
-  assert.equal((await claim())?.attempt, 4, "at once");
-  const [row] = await engine.sql`select attempt_base from etl.runs`;
+  assert.equal((await claim("another"))?.attempt, 4, "at once, by any server");
+  const [row] = await engine.sql`select attempt_base, error ->> 'detail' as last from etl.runs`;
   assert.equal(row!.attempt_base, 1, "a stop uses up no attempt");
+  assert.equal(row!.last, "the disk is full", "and hides no cause");
 });
 
 Deno.test("a server goes on with its run however late its signs of life are, and starts it no second time", async (t) => {

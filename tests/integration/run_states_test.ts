@@ -247,6 +247,7 @@ Deno.test("a run's duration is what attempts worked on it; what lay before, betw
   assert.equal((await engine.run(run_id)).duration_ms, null);
   await begin();
   await worked("1 hour");
+  const { started_at } = await engine.run(run_id);
   assert.deepEqual(await times(), [1, 2]);
   await sql`select etl.give_back_run(${run_id}, 1)`;
   await waited("4 hours");
@@ -265,6 +266,7 @@ Deno.test("a run's duration is what attempts worked on it; what lay before, betw
   await worked("5 hours");
   await sql`select etl.finish_run(${run_id}, 4, '{"state": "cancelled"}')`;
   assert.deepEqual(await times(), [7, 17]);
+  assert.deepEqual((await engine.run(run_id)).started_at, started_at, "it began once");
   const metrics = await (await engine.request("/api/metrics/history")).json();
   assert.match(JSON.stringify(metrics), /"waited_ms":63\d{6}[.,]/, "17.5 hours");
   const [row] = await sql`select * from public.etl_improved_metrics where run_id = ${run_id}`;

@@ -88,6 +88,12 @@ Deno.test("runs that die with their server are no attempts of theirs until one o
   assert.equal(ended.state, "failed");
   assert.match(ended.detail!, /started 3 times.*No other run was on it/);
   assert.equal((await stateOf(engine, "good")).state, "running");
+  // what has got on is no suspect any more, nor what somebody has taken up again
+  const [{ run_id }] = await engine.sql<[{ run_id: string }]>`
+    select run_id from etl.runs where run_label = 'bad'`;
+  await engine.sql`select etl.retry_run(${run_id})`;
+  await engine.sql`select etl.admit_runs()`;
+  assert.deepEqual(labels(await claimed(engine, good.server_id!)), ["bad"]);
 });
 
 Deno.test("a run that had got on when its server died has used no attempt up; one that waits for a server of its own waits a minute at most", async (t) => {
@@ -104,6 +110,13 @@ Deno.test("a run that had got on when its server died has used no attempt up; on
   const [run] = await claimed(engine, "t1");
   assert.equal(run!.attempt, MAX_ATTEMPTS + 2);
   assert.match((await stateOf(engine, "steady")).detail!, /had got on since its last attempt/);
+  await requested(engine, ["beside"]);
+  assert.equal((await claim(engine, "t1"))?.run_label, "beside", "it is no suspect");
+  const ids = await engine.sql<{ run_id: string; attempt: number }[]>`
+    select run_id, attempt from etl.runs where run_label = 'beside'`;
+  await engine.sql`select etl.finish_run(${ids[0]!.run_id}, ${
+    ids[0]!.attempt
+  }, '{"state": "failed"}')`;
   // now it does not get on
   await dies(engine, "t1");
   await requested(engine, ["long"]);
@@ -114,4 +127,13 @@ Deno.test("a run that had got on when its server died has used no attempt up; on
   await engine
     .sql`update etl.runs set seen_at = now() - interval '61 seconds' where run_label = 'steady'`;
   assert.equal((await claim(engine, "busy"))!.run_label, "steady");
+  const { counted, detail } = await stateOf(engine, "steady");
+  assert.equal(counted, 3, "a death without progress counts, as does the one before it");
+  assert.match(detail!, /No other run was on it/);
+  await requested(engine, ["patient"]);
+  assert.equal(await claim(engine, "busy"), null, "nothing joins a suspect");
+  await engine
+    .sql`update etl.runs set attempt_started_at = attempt_started_at - interval '21 seconds'
+    where run_label = 'steady'`;
+  assert.equal((await claim(engine, "busy"))?.run_label, "patient", "until it has worked for 20 s");
 });

@@ -754,4 +754,28 @@ export const REACTIONS: Mutant[] = [
     breaks: "the span of a stage that failed has the status of an error",
     tests: ["integration/otel_test.ts: a trigger's trace"],
   },
+  {
+    id: "reactions/purge-waiting",
+    file: "sql/reactions/alerts.sql",
+    find: "where n.state <> 'pending' and n.created_at < now() - keep;",
+    replace: "where n.created_at < now() - keep;",
+    breaks: "what still waits to be told is kept",
+    tests: ["integration/housekeeping_test.ts: what was told and delivered"],
+  },
+  {
+    id: "reactions/purge-failed",
+    file: "sql/reactions/alerts.sql",
+    find: "where d.state <> 'pending' and d.ended_at < now() - keep;",
+    replace: "where d.state = 'done' and d.ended_at < now() - keep;",
+    breaks: "what was given up or skipped is deleted after 30 days, too",
+    tests: ["integration/housekeeping_test.ts: what was told and delivered"],
+  },
+  {
+    id: "reactions/purge-open",
+    file: "sql/reactions/alerts.sql",
+    find: "where s.resolved_at < now() - keep;",
+    replace: "where s.last_at < now() - keep;",
+    breaks: "an incident that goes on is kept",
+    tests: ["integration/housekeeping_test.ts: what was told and delivered"],
+  },
 ];

@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { purgeReactions } from "../../store/reactions.ts";
+import { purgeRuns } from "../../store/runs.ts";
+import { startEngine } from "../helpers/engine.ts";
+
+Deno.test("what belongs to runs is kept for the retention, request bodies for a week or as long as a run needs them", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const source = (name: string) => ({
+    type: "inline",
+    name,
+    key: "id",
+    // the second has no key
+    records: [{ id: name }, { from: name }],
+  });
+  const load = (run_label: string) =>
+    engine.runToEnd({
+      run_label,
+      source: source(run_label),
+      chunk_size: 1,
+      min_acceptance_ratio: 0,
+    });
+  const [old, young] = [await load("old"), await load("young")];
+  await sql`update etl.pools set slots = 0`;
+  const idle = await engine.submit({ batch_size: 1, run_label: "idle" });
+  await engine.post(`/api/etl/runs/${idle.run_id}/cancel`);
+  await engine.submit({ run_label: "waiting", source: source("waiting") });
+  await engine.submit({ batch_size: 1, run_label: "keyed" }, { idempotency_key: "gone" });
+  await engine.submit({ batch_size: 1, run_label: "keyed" }, { idempotency_key: "kept" });
+  await sql`update etl.idempotency_keys set expires_at = now() where key = 'gone'`;
+  await sql`insert into etl.maintenance_runs (maintenance_id, trigger, requested_by, conf, params, origins, state, ended_at)
+    select gen_random_uuid(), 'sql', days::text, '{}', '{}', '{}', 'succeeded', now() - days * interval '1 day'
+    from unnest(array[89, 91]) as days`;
+  for (const [run_id, days] of [[old.run_id, 91], [young.run_id, 89], [idle.run_id, 89]] as const) {
+    await sql`update etl.runs set ended_at = now() - ${days} * interval '1 day' where run_id = ${run_id}`;
+    await sql`update etl.dataset_events set created_at = now() - ${days} * interval '1 day' where run_id = ${run_id}`;
+  }
+  const uploads = async () =>
+    (await sql<{ of: string }[]>`select distinct run_label as of from etl.uploads
+      join etl.runs on params #>> '{source,upload_id}' = upload_id::text order by 1`)
+      .map((row) => row.of);
+  await sql`update etl.uploads set created_at = now() - interval '6 days'`;
+  const left = async () => {
+    const [row] = await sql<Record<string, string[]>[]>`select
+      (select array_agg(run_label order by run_label) from etl.runs where ended_at is not null) as runs,
+      (select array_agg(distinct run_label) from etl.chunks join etl.runs using (run_id)) as chunks,
+      (select array_agg(run_label order by run_label) from etl.quarantine join etl.runs using (run_id)) as quarantine,
+      (select array_agg(extract(day from now() - created_at)::text) from etl.dataset_events) as events,
+      (select array_agg(requested_by) from etl.maintenance_runs) as maintenances,
+      (select array_agg(key) from etl.idempotency_keys) as keys`;
+    return { ...row };
+  };
+  const both = ["old", "young"];
+  const all = {
+    runs: ["idle", ...both],
+    chunks: both,
+    quarantine: both,
+    events: ["91", "89"],
+    maintenances: ["89", "91"],
+    keys: ["kept"],
+  };
+  await purgeRuns(sql, { retentionDays: -1 });
+  assert.deepEqual(await left(), all, "-1 keeps for ever what is not out of date by itself");
+  assert.deepEqual(await uploads(), ["old", "waiting", "young"]);
+  await sql`update etl.uploads set created_at = now() - interval '8 days'`;
+  await purgeRuns(sql, { retentionDays: -1 });
+  assert.deepEqual(await uploads(), ["waiting"]);
+
+  // a run goes last, as deleting all that it has at once could hold up others
+  const [first] = await sql`select etl.purge(90, 1) as deleted`;
+  assert.deepEqual([first!.deleted.chunks, first!.deleted.runs], [1, 0]);
+  const deleted = await purgeRuns(sql, { retentionDays: 90 });
+  assert.deepEqual([deleted.chunks, deleted.runs], [1, 1]);
+  const kept = ["young"];
+  assert.deepEqual(await left(), {
+    runs: ["idle", ...kept],
+    chunks: kept,
+    quarantine: kept,
+    events: ["89"],
+    maintenances: ["89"],
+    keys: ["kept"],
+  });
+});
+
+Deno.test("what was told and delivered is kept for 30 days, what waits and incidents that go on until they end", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const days = (state: string, many: number) => `${state} ${many}`;
+  for (const [index, many] of [29, 31].entries()) {
+    for (const state of ["pending", "sent", "failed"]) {
+      await sql`insert into etl.notifications (notification_id, channel, type, payload, state, created_at)
+        values (gen_random_uuid(), ${
+        days(state, many)
+      }, 'raised', '{}', ${state}, now() - ${many} * interval '1 day')`;
+    }
+    for (const state of ["pending", "done", "failed", "skipped"]) {
+      const ended = state === "pending" ? null : many;
+      await sql`insert into etl.deliveries (consumer, state, created_at, ended_at) values (${
+        days(state, many)
+      }, ${state}, now() - ${many} * interval '1 day', now() - ${ended}::int * interval '1 day')`;
+    }
+    for (const resolved of [null, many]) {
+      await sql`insert into etl.alert_states (fingerprint, kind, subject, opened_at, last_at, resolved_at) values (${
+        days(resolved === null ? "open" : "over", many)
+      }, 'k', ${`${index}`}, now() - interval '40 days', now() - interval '40 days', now() - ${resolved}::int * interval '1 day')`;
+    }
+  }
+  await purgeReactions(sql);
+  const [left] =
+    await sql`select (select array_agg(channel order by channel) from etl.notifications) as told,
+    (select array_agg(consumer order by consumer) from etl.deliveries) as delivered,
+    (select array_agg(fingerprint order by fingerprint) from etl.alert_states) as incidents`;
+  assert.deepEqual({ ...left }, {
+    told: ["failed 29", "pending 29", "pending 31", "sent 29"],
+    delivered: ["done 29", "failed 29", "pending 29", "pending 31", "skipped 29"],
+    incidents: ["open 29", "open 31", "over 29"],
+  });
+});
