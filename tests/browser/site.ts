@@ -245,7 +245,10 @@ export async function holdAnswer(page: Page, address: RegExp): Promise<HeldAnswe
     async release() {
       wanted.resolve();
       await come.promise;
-      await page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))");
+      // an answer that was asked for later comes to the page later, however busy the machine is
+      await page.evaluate(
+        "fetch('/livez').then((r) => r.text()).then(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done))))",
+      );
     },
   };
 }

@@ -99,7 +99,7 @@ export const WORDS: Mutant[] = [
     find: '(near === undefined ? "" : `; ¿quería decir ${near}?`)',
     replace: '""',
     breaks: "a wrong name is answered with the one that was meant, in Spanish too",
-    tests: ["unit/problems_es_test.ts: a problem in Spanish"],
+    tests: ["unit/problems_es_test.ts: what is wrong with a suite"],
   },
   {
     id: "words/cancelled-run",
