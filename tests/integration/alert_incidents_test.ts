@@ -18,20 +18,33 @@ Deno.test("incidents of a schedule, label, dataset or consumer that is gone clos
   await engine.runToEnd({ ...FAILING, run_label: "kept" });
   await consumeEnds(sql);
   await sql`update etl.reaction_settings set channels = '{slack}'`;
+  await sql`insert into etl.schedules (name, cron, active) values ('off', '@daily', false), ('on', '@daily', true)`;
+  await sql`insert into etl.consumers (consumer, datasets, mode, active) values ('off', '{public.gone}', 'each', false)`;
+  // what it waits for is nobody's concern
+  await sql`insert into etl.deliveries (consumer, created_at) values ('off', now() - interval '1 hour')`;
+  await sql`select etl.raise_alert('run_failed', 'schedule on', 'm')`;
   for (
     const [kind, subject] of [
       ["run_failed", "schedule badpool"],
+      ["run_failed", "schedule off"],
       ["run_failed", "gone"],
       ["sla_miss", "gone load"],
       ["stale", "public.gone"],
+      // it may be as old as it likes
+      ["stale", "public.etl_improved_events"],
       ["consumer_failed", "gone"],
+      ["consumer_late", "off"],
     ]
   ) await sql`select etl.raise_alert(${kind!}, ${subject!}, 'm')`;
   await sweepConditions(sql);
-  assert.deepEqual(await open(sql), ["run_failed:kept"]);
+  assert.deepEqual((await open(sql)).sort(), ["run_failed:kept", "run_failed:schedule on"]);
   const [told] = await sql<{ n: number }[]>`
     select count(*)::integer as n from etl.notifications where type = 'recovered'`;
-  assert.equal(told!.n, 5);
+  assert.equal(told!.n, 8);
+  await sweepConditions(sql);
+  const [raised] =
+    await sql`select count(*)::int as n from etl.notifications where type = 'raised'`;
+  assert.equal(raised!.n, 9, "nothing is raised anew");
 });
 
 Deno.test("incidents of a label that has not been run for 40 days close", async (t) => {
@@ -69,6 +82,20 @@ Deno.test("ends of a label that are judged in the other order leave the same inc
   assert.deepEqual(await open(sql), []);
   await inOtherOrder({ batch_size: 5, run_label: "w" }, { ...FAILING, run_label: "w" });
   assert.deepEqual(await open(sql), ["run_failed:w"]);
+  // neither a dry run nor one that was cancelled says anything that an earlier end did not
+  await inOtherOrder({ ...FAILING, run_label: "x" }, {
+    batch_size: 5,
+    run_label: "x",
+    dry_run: true,
+  });
+  await engine.runToEnd({ ...FAILING, run_label: "y" });
+  await sql`update etl.run_ends set next_attempt_at = 'infinity' where consumed_at is null`;
+  const cancelled = await engine.submit({ batch_size: 5, run_label: "y" });
+  await engine.post(`/api/etl/runs/${cancelled.run_id}/cancel`);
+  await consumeEnds(sql);
+  await sql`update etl.run_ends set next_attempt_at = '-infinity'`;
+  await consumeEnds(sql);
+  assert.deepEqual((await open(sql)).sort(), ["run_failed:w", "run_failed:x", "run_failed:y"]);
 });
 
 Deno.test("an incident is acknowledged, silenced and closed by somebody, who is named", async (t) => {
@@ -81,8 +108,11 @@ Deno.test("an incident is acknowledged, silenced and closed by somebody, who is 
     handleAlert(sql, { fingerprint: "stale:d", action, actor: "ann", minutes });
   assert.equal(await handle("close"), false);
   await raise();
+  const [first] = await openIncidents(sql);
   await raise();
   assert.equal(await told(), 2);
+  const [again] = await openIncidents(sql);
+  assert.deepEqual([again!.occurrences, again!.opened_at], [2, first!.opened_at]);
   assert.equal(await handle("acknowledge"), true);
   await raise();
   assert.equal(await told(), 2, "whoever acknowledged it knows");
@@ -92,6 +122,19 @@ Deno.test("an incident is acknowledged, silenced and closed by somebody, who is 
   assert.equal(await told(), 3, "that it is over");
   await raise();
   assert.equal(await told(), 3, "silenced");
+  const [anew] = await sql`select occurrences::int, acknowledged_at, acknowledged_by, resolved_by,
+    opened_at > ${first!.opened_at}::timestamptz as later from etl.alert_states`;
+  assert.deepEqual(
+    { ...anew },
+    {
+      occurrences: 1,
+      acknowledged_at: null,
+      acknowledged_by: null,
+      resolved_by: null,
+      later: true,
+    },
+    "what comes back is another incident",
+  );
   const audit = await sql<{ event: string; actor: string }[]>`
     select event, actor from public.etl_improved_audit where event like 'alert%' order by audit_id`;
   assert.deepEqual(audit.map(({ event, actor }) => `${event} ${actor}`), [
@@ -128,6 +171,9 @@ Deno.test("a condition that began in a silence is told when that is over and it 
   const [{ raised }] = await sql<[{ raised: number }]>`
     select count(*)::int as raised from public.etl_improved_alerts`;
   assert.equal(raised, 2, "no alert for each look");
+  await look(false);
+  assert.equal(await told(), 2, "who was not told of it is not told of its end");
+  await look(true);
   await sql`update etl.alert_states set silenced_until = now() - interval '1 second'`;
   await look(true);
   await look(true);

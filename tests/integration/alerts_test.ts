@@ -48,6 +48,13 @@ Deno.test("consume_run() judges each end of a run once, however often it is aske
   const [alert] = await alertsOf(engine.sql);
   assert.equal(alert!.run_id, run.run_id);
   assert.equal(alert!.message, (run.error as { detail: string }).detail);
+  const told = await engine.sql`select severity from public.etl_improved_alerts`;
+  assert.deepEqual([...told], [{ severity: "error" }]);
+  assert.deepEqual(
+    [...await engine.sql`select target from etl.exports`],
+    [],
+    "nobody asked for it",
+  );
 });
 
 Deno.test("a retry that fails again is another end, one that succeeds is the recovery", async (t) => {
@@ -194,7 +201,12 @@ const steady = (rows: number, ratio = 1) => Array.from({ length: 5 }, () => ({ r
 Deno.test("volume_drop compares with the runs of the label, trend_drop too; recovery ends both", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;
+  await sql`update etl.reaction_settings set trend_window = 20`;
   await pastRuns(sql, "daily", steady(100));
+  // dry runs, replays and runs that failed before they had a ratio are no part of the mean
+  await sql`insert into public.etl_improved_metrics (run_id, run_label, ratio, total_rows, dry_run, replay_of)
+    select gen_random_uuid(), 'daily', ratio, 0, dry, replay from (values (0, true, null), (0, false, gen_random_uuid()),
+      (null, false, null)) as of (ratio, dry, replay)`;
   const conf = (count: number) => ({
     run_label: "daily",
     min_acceptance_ratio: 0,
@@ -207,10 +219,10 @@ Deno.test("volume_drop compares with the runs of the label, trend_drop too; reco
   await endAndConsume(engine, { ...conf(70), batch_size: 100 });
   assert.deepEqual(await kindsOf(sql), ["volume_drop", "low_ratio", "trend_drop"]);
   const [drop] =
-    await sql`select ratio, avg_ratio, threshold_pct from public.etl_improved_alerts where kind = 'trend_drop'`;
+    await sql`select ratio, avg_ratio, threshold_pct, details ->> 'runs' as runs from public.etl_improved_alerts where kind = 'trend_drop'`;
   assert.deepEqual(
     { ...drop },
-    { ratio: 0.7, avg_ratio: 1, threshold_pct: 20 },
+    { ratio: 0.7, avg_ratio: 1, threshold_pct: 20, runs: "7" },
     "as the original stores it",
   );
   await endAndConsume(engine, conf(90));
@@ -277,6 +289,11 @@ Deno.test("trend_window and drop_threshold_pct are variables of etl_consumer, sh
     params: { trend_window: 7, drop_threshold_pct: 20 },
     origins: { trend_window: "environment", drop_threshold_pct: "environment" },
   });
+  // SQL can store what the API refuses; it counts as none
+  await sql`insert into etl.variables (name, value) values ('etl_consumer__trend_window', '2'),
+    ('etl_consumer__drop_threshold_pct', '101')`;
+  assert.deepEqual((await shown()).params, { trend_window: 7, drop_threshold_pct: 20 });
+  await sql`delete from etl.variables`;
   const put = async (name: string, value: unknown) =>
     await engine.request(`/api/variables/etl_consumer__${name}`, {
       method: "PUT",
@@ -363,6 +380,9 @@ Deno.test("a recovery is told to whoever was told; what comes back then is told 
     "slack raised run_failed",
   ]);
   assert.equal((await notificationsOf(sql)).length, 6);
+  await endAndConsume(engine, good);
+  const ends = await sql`select resolved_at from public.etl_improved_alerts order by alert_id`;
+  assert.ok(ends[0]!.resolved_at < ends[1]!.resolved_at, "each alert keeps its own end");
 });
 
 Deno.test("a dataset that is not loaded any more is stale, once, until it is loaded again", async (t) => {

@@ -327,6 +327,52 @@ Deno.test("an event that waits for its consumer too long is an alert, until the 
   assert.deepEqual(await open(), []);
 });
 
+Deno.test("deliveries: what changed nothing is skipped, who is gone gets none, a request by hand is alone, and pauses end at five minutes", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const registered = (name: string) =>
+    sql`select etl.register_consumers(jsonb_build_array(jsonb_build_object('name', ${name}::text,
+      'datasets', array['public.etl_improved_events'], 'emits', array[]::text[], 'mode', 'batch', 'skip_unchanged', true)))`;
+  await registered("gone");
+  await registered("c");
+  const none = { inserted: 0, updated: 0 };
+  for (const counts of [none, { ...none, deleted: 1 }, { ...none, marked: 1 }, {}]) {
+    await emit(engine, counts);
+  }
+  assert.deepEqual(await statesOf(engine, "gone"), []);
+  assert.deepEqual(await statesOf(engine, "c"), ["skipped", "pending", "pending", "pending"]);
+  await registered("gone");
+  await emit(engine);
+  assert.deepEqual(await statesOf(engine, "gone"), ["pending"], "it is back");
+
+  const holder = crypto.randomUUID();
+  await sql`select etl.claim_lease('consumer c', ${holder})`;
+  const claimed = async () => (await sql<{ id: string; params: { n?: number } }[]>`
+      select delivery_id as id, params from etl.claim_deliveries('c', ${holder}, 10, 20)`);
+  for (const n of [1, 2]) {
+    await sql`select etl.request_delivery('c', jsonb_build_object('n', ${n}::int))`;
+  }
+  for (const n of [1, 2]) {
+    const [byHand, ...others] = await claimed();
+    assert.deepEqual([byHand!.params, others], [{ n }, []]);
+    await sql`update etl.deliveries set state = 'done' where delivery_id = ${byHand!.id}`;
+  }
+  const ids = (await claimed()).map(({ id }) => id);
+  assert.equal(ids.length, 3, "a batch");
+  const pauses: number[] = [];
+  for (const attempts of [1, 3, 15]) {
+    await sql`update etl.deliveries set attempts = ${attempts} where state = 'pending'`;
+    await sql`select etl.fail_deliveries('c', ${ids}::bigint[], 'no', 20)`;
+    assert.equal((await claimed()).length, 0, "it rests");
+    const [row] = await sql<
+      { seconds: number }[]
+    >`select extract(epoch from next_attempt_at - clock_timestamp())::float8 as seconds
+      from etl.deliveries where delivery_id = ${ids[0]!}`;
+    pauses.push(Math.ceil(row!.seconds));
+  }
+  assert.deepEqual(pauses, [1, 4, 300]);
+});
+
 Deno.test("a server that is frozen with a consumer in hand holds its events for nobody", async (t) => {
   await using engine = await startEngine(t);
   await engine.sql`create sequence public.tries`;

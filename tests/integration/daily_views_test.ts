@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { type Client, connect } from "../../store/pg.ts";
 import { client } from "../helpers/sql_problems.ts";
 import { testDatabase } from "../helpers/postgres.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 /** What the views have to show, computed from everything. */
 const METRICS = `select (created_at at time zone 'UTC')::date as day, count(*) as num_runs,
@@ -88,6 +89,35 @@ Deno.test("two refreshes at once and a run between them leave no day behind", as
     assert.deepEqual(await refreshed(sql, "both"), [1, 0]);
   } finally {
     await other.end();
+  }
+});
+
+Deno.test("a refresh that is asked for while one is under way is still due after it", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  const [reader, refreshing] = [await connect(db.dsn), await connect(db.dsn)];
+  const isDue = async () =>
+    (await sql.query("select requested > done as due from etl.view_refresh")).rows[0].due;
+  try {
+    await sql.query(insertRuns("public.etl_improved_metrics", 3, 1));
+    await sql.query("select etl.request_view_refresh()");
+    await reader.query("begin; lock table etl.metrics_daily in access exclusive mode");
+    const refresh = refreshing.query("select etl.refresh_views_if_asked()");
+    await waitFor(async () =>
+      (await sql.query(
+        "select from pg_locks where not granted and relation = 'etl.metrics_daily'::regclass",
+      ))
+        .rowCount === 1
+    );
+    await sql.query("select etl.request_view_refresh()");
+    await reader.query("commit");
+    await refresh;
+    assert.equal(await isDue(), true);
+    await sql.query("select etl.refresh_views_if_asked()");
+    assert.equal(await isDue(), false);
+  } finally {
+    await reader.end();
+    await refreshing.end();
   }
 });
 

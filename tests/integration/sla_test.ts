@@ -104,6 +104,37 @@ Deno.test("a run that ended before its deadline is not late when nobody swept in
   assert.equal((await misses(engine)).length, 0);
 });
 
+Deno.test("a run that ended late is told of although nobody swept before its end; a cancelled one is late for nobody", async (t) => {
+  await using engine = await startEngine(t);
+  const conf = { sla_seconds: { run: 600, stages: { load: 600 } }, batch_size: 5 };
+  const after = (runId: string, ms: number) =>
+    engine
+      .sql`update etl.deadlines as d set deadline_at = r.ended_at + ${ms} * interval '1 millisecond'
+      from etl.runs as r where r.run_id = d.run_id and d.run_id = ${runId}`;
+  const late = await engine.succeed(conf);
+  await after(late.run_id, -1);
+  await consumeEnds(engine.sql);
+  // a stage that a run never came to is not late when the run ended in time
+  const failed = await engine.runToEnd({
+    ...conf,
+    run_label: "failed",
+    source: { type: "file", path: "missing.csv", key: "id" },
+  });
+  await after(failed.run_id, 1);
+  await engine.sql`update etl.pools set slots = 0`;
+  const cancelled = await engine.submit({ ...conf, run_label: "cancelled" });
+  await engine.post(`/api/etl/runs/${cancelled.run_id}/cancel`);
+  await after(cancelled.run_id, -1);
+  await waitFor(async () => {
+    await sweepDeadlines(engine.sql);
+    return (await engine
+      .sql`select from etl.deadlines where met_at is null and missed_at is null`).length === 0;
+  });
+  const [miss, ...others] = (await misses(engine)).filter(({ scope }) => scope === "run");
+  assert.deepEqual([miss?.run_id, others], [late.run_id, []]);
+  assert.ok((await misses(engine)).every(({ run_id }) => run_id === late.run_id));
+});
+
 Deno.test("deadlines count from the request, a retry keeps them, dry runs and replays have none", async (t) => {
   await using engine = await startEngine(t);
   const conf = {

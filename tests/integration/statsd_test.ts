@@ -219,6 +219,9 @@ Deno.test("StatsD is told of an end of a run that could not be judged, and of a 
   await broken("etl.refresh_views_if_asked()", "boolean");
   await engine.succeed({ batch_size: 6 });
   await told("etl_consumer.summarize.failure");
+  const [end] = await engine.sql<{ seconds: number }[]>`
+    select extract(epoch from next_attempt_at - clock_timestamp())::float8 as seconds from etl.run_ends where consumed_at is null`;
+  assert.ok(end!.seconds > 0 && end!.seconds <= 30, "it is judged again after 30 s");
   await engine.sql`select etl.request_view_refresh()`;
   await told("etl_consumer.mv_refresh.failure");
 });
