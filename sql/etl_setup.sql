@@ -4075,7 +4075,7 @@ begin
   -- what another executed in any order has loaded, a run that replaces or mirrors leaves alone row by row
   select coalesce(bool_or(not etl.at_once(run) or r.cursor_key is not null), false), coalesce(bool_or(etl.at_once(r)), false) into late, superseded
     from etl.runs as r
-    where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null and not r.dry_run
+    where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null
       and r.schema_name = run.schema_name and r.table_name = run.table_name
       and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
       and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published');
@@ -8435,7 +8435,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('50e8ca4f7b5f7b4742e8b38909c103a19d3886c094e96de8abbc2b1d6287d79e')
+insert into etl.setups (checksum) values ('d8320e3109248e1a7ebab986108736f484acbbfa91636dda03972a1d9288d01a')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8443,4 +8443,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"50e8ca4f7b5f7b4742e8b38909c103a19d3886c094e96de8abbc2b1d6287d79e","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"d8320e3109248e1a7ebab986108736f484acbbfa91636dda03972a1d9288d01a","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

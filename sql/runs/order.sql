@@ -42,7 +42,7 @@ begin
   -- what another executed in any order has loaded, a run that replaces or mirrors leaves alone row by row
   select coalesce(bool_or(not etl.at_once(run) or r.cursor_key is not null), false), coalesce(bool_or(etl.at_once(r)), false) into late, superseded
     from etl.runs as r
-    where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null and not r.dry_run
+    where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null
       and r.schema_name = run.schema_name and r.table_name = run.table_name
       and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
       and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published');

@@ -63,8 +63,11 @@ Deno.test("what belongs to runs is kept for the retention, request bodies for a 
   assert.deepEqual(await left(), all, "-1 keeps for ever what is not out of date by itself");
   assert.deepEqual(await uploads(), ["old", "waiting", "young"]);
   await sql`update etl.uploads set created_at = now() - interval '8 days'`;
+  // the week of a body begins anew when it is given again
+  const again = await engine.submit({ run_label: "young again", source: source("young") });
+  await engine.post(`/api/etl/runs/${again.run_id}/cancel`);
   await purgeRuns(sql, { retentionDays: -1 });
-  assert.deepEqual(await uploads(), ["waiting"]);
+  assert.deepEqual(await uploads(), ["waiting", "young", "young again"]);
 
   // a run goes last, as deleting all that it has at once could hold up others
   const [first] = await sql`select etl.purge(90, 1) as deleted`;
@@ -73,7 +76,7 @@ Deno.test("what belongs to runs is kept for the retention, request bodies for a 
   assert.deepEqual([deleted.chunks, deleted.runs], [1, 1]);
   const kept = ["young"];
   assert.deepEqual(await left(), {
-    runs: ["idle", ...kept],
+    runs: ["idle", ...kept, "young again"],
     chunks: kept,
     quarantine: kept,
     events: ["89"],

@@ -154,6 +154,10 @@ Deno.test("numbers: batch_size is a cap and the number expected, where it is giv
     20,
     0.5,
   ]);
+  await engine
+    .sql`insert into etl.configurations (name, conf) values ('capped', '{"batch_size": 20}')`;
+  const saved = await load({ configuration: "capped", table_name: "saved" });
+  assert.deepEqual([saved.total_rows, saved.expected_rows], [10, 20]);
   // a value of the environment is no cap: it is meant for synthetic runs
   await engine.sql`update etl.param_schema set environment = '{"batch_size": 3}'`;
   const from = await load({ table_name: "env" });

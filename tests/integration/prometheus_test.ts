@@ -36,18 +36,26 @@ Deno.test("the scrape has every name of the original, with the figures of the ru
     await engine.succeed({ batch_size: batch });
     await consumeEnds(sql);
   }
+  const [{ succeeded }] = await sql<
+    [{ succeeded: Date }]
+  >`select max(ended_at) as succeeded from etl.runs`;
   await engine.runToEnd({
     batch_size: 4,
     source: { type: "inline", key: "id", records: [{ id: 1 }, { id: 2 }] },
   });
   await consumeEnds(sql);
   await engine.succeed({ batch_size: 40, dry_run: true });
+  await sql`update etl.pools set slots = 1`;
+  // one has the pool's place, two wait
+  for (const run_label of ["a", "b", "c"]) await engine.submit({ batch_size: 1, run_label });
+  await sql`insert into public.etl_improved_metrics (run_id, total_rows, ratio, created_at) values (gen_random_uuid(), 1, 1, now() - interval '8 days')`;
+  await sql`insert into public.etl_improved_alerts (kind, message, created_at) values ('low_ratio', 'm', now() - interval '25 hours')`;
   await sql`select public.refresh_etl_mvs()`;
   // as the original's panels ask
   const [panel] =
     await sql`select num_runs::int, total_rows_sum::int, expected_rows_sum::int, ratio_max, ratio_min,
     low_ratio_count::int, dry_run_count::int, chunks_sum::int, last_run_at is not null as dated
-    from public.mv_etl_metrics_daily`;
+    from public.mv_etl_metrics_daily where day > now() - interval '2 days'`;
   assert.deepEqual({ ...panel }, {
     num_runs: 4,
     total_rows_sum: 32,
@@ -59,7 +67,8 @@ Deno.test("the scrape has every name of the original, with the figures of the ru
     chunks_sum: 3,
     dated: true,
   });
-  const [alerts] = await sql`select kind, alert_count::int as n from public.mv_etl_alerts_daily`;
+  const [alerts] =
+    await sql`select kind, alert_count::int as n from public.mv_etl_alerts_daily order by day desc limit 1`;
   assert.deepEqual({ ...alerts }, { kind: "low_ratio", n: 1 });
   const columns = await sql<{ names: string }[]>`
     select string_agg(attname, ',' order by attnum) as names from pg_attribute
@@ -82,18 +91,24 @@ Deno.test("the scrape has every name of the original, with the figures of the ru
     [`etl_daily_low_ratio_count{day="${day}"}`]: 1,
     'etl_alerts_24h_count{kind="low_ratio"}': 1,
     'etl_alerts_24h_count{kind="run_failed"}': 0,
-    etl_total_runs_all_time: 4,
+    etl_total_runs_all_time: 5,
     etl_low_ratio_runs_all_time: 1,
-    etl_avg_ratio_all_time: 2.5 / 3,
+    etl_avg_ratio_all_time: 3.5 / 4,
     etl_database_up: 1,
-    'etl_pool_slots{pool="default_pool"}': 4,
+    'etl_pool_slots{pool="default_pool"}': 1,
+    'etl_pool_active_runs{pool="default_pool"}': 1,
+    'etl_queued_runs{pool="default_pool"}': 2,
+    // neither a dry run nor one that failed
+    etl_last_success_timestamp_seconds: succeeded.getTime() / 1_000,
   };
   for (const [name, value] of Object.entries(expected)) {
     assert.ok(
-      Math.abs((values.get(name) ?? NaN) - value) < 1e-9,
+      Math.abs((values.get(name) ?? NaN) - value) < (name.includes("timestamp") ? 0.002 : 1e-9),
       `${name} is ${values.get(name)}, not ${value}`,
     );
   }
+  const past = new Date(Date.now() - 8 * 86_400_000).toISOString().slice(0, 10);
+  assert.ok(![...values.keys()].some((name) => name.includes(past)), "the days of a week only");
   assert.ok(values.get("etl_latest_run_age_seconds")! < 60);
 });
 

@@ -6,6 +6,7 @@ const AT = "2026-01-01T00:00:00Z";
 interface Rejected {
   rule: string;
   raw: string;
+  field: string | null;
   state: string;
   tries: number;
   replayed_by: string | null;
@@ -60,6 +61,7 @@ Deno.test("replay: what a corrected mapping accepts is loaded, the rest is open 
     ["open", 2],
     ["open", 2],
   ]);
+  assert.deepEqual(after.slice(0, 2).map(({ field }) => field), ["at", "when"]);
   // the replay's own are no others: they went back
   assert.deepEqual((await quarantine(engine, mended.run_id)).map(({ state }) => state), [
     "returned",
@@ -166,6 +168,24 @@ Deno.test("retry: a failed run that is taken up after a later one adds what is m
   assert.deepEqual([retried.counts!.inserted, retried.counts!.updated], [1, 0]);
   assert.match(retried.warnings.join(), /1 row was not updated/);
   assert.equal((await engine.payloads() as Record<string, { v: string }>).k!.v, "later");
+});
+
+Deno.test("retry: what dry runs, failures, replays, other sources and other tables did meanwhile makes no run late", async (t) => {
+  await using engine = await startEngine(t);
+  const source = { type: "file", path: "late.ndjson", name: "test", key: "id" };
+  await engine.load([{ id: "k", v: "old" }]);
+  const rejecting = await engine.load([mendable("r", "1")], { source: SOURCE });
+  const failed = await engine.runToEnd({ source });
+  await engine.load([{ id: "k", v: "dry" }], { dry_run: true });
+  assert.equal((await engine.runToEnd({ source })).state, "failed");
+  await engine.load([{ id: "k", v: "elsewhere" }], { table_name: "elsewhere" });
+  await engine.load([{ id: "another" }], { source: { name: "other" } });
+  assert.equal((await replay(engine, rejecting.run_id, MENDED)).counts!.inserted, 1);
+  await Deno.writeTextFile(`${engine.config.dataDir}/late.ndjson`, '{"id":"k","v":"new"}\n');
+  await engine.post(`/api/etl/runs/${failed.run_id}/retry`);
+  const retried = await engine.toEnd(failed.run_id);
+  assert.deepEqual([retried.counts!.updated, retried.warnings], [1, []]);
+  assert.equal((await engine.payloads() as Record<string, { v: string }>).k!.v, "new");
 });
 
 Deno.test("replay: a version decides as ever, however late it comes", async (t) => {

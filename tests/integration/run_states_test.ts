@@ -274,3 +274,40 @@ Deno.test("a run's duration is what attempts worked on it; what lay before, betw
   const { rows } = await historyPage(sql, { limit: 1, sort: "duration_ms", descending: true });
   assert.equal(hours(rows[0]!.duration_ms), 7);
 });
+
+Deno.test("the metrics, the verdict and the audit of a run are those of its last attempt, each counter by its name", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { sql } = engine;
+  const { run_id } = await engine.submit({ batch_size: 0 });
+  const names = ["rejected", "filtered", "extra", "duplicates", "inserted", "updated", "unchanged"]
+    .concat("deleted", "marked");
+  const end = async (
+    first: number,
+    { state, success }: { state: "failed" | "cancelled"; success: boolean },
+  ) => {
+    await sql`select etl.admit_runs()`;
+    const run = (await startRun(sql, run_id, { serverId: `server ${first}`, maxAttempts: 5 }))!;
+    await planChunks(sql, run, { pin: {}, slices: [{ from: 0 }], warnings: [] });
+    await sql`update etl.chunks set ${
+      sql(Object.fromEntries(names.map((name, i) => [name, first + i])))
+    }`;
+    const error = { type: "/api/problems/internal", title: "t", status: 500, detail: "d" };
+    const validation = { suite_name: `suite ${first}`, success };
+    await finishRun(sql, run, { state, error, stages: [], validation });
+    const [row] =
+      await sql`select m.*, m.created_at = r.ended_at as dated from public.etl_improved_metrics as m join etl.runs as r using (run_id)`;
+    assert.deepEqual(
+      names.map((name) => `${name} ${row![name]}`),
+      names.map((name, i) => `${name} ${first + i}`),
+    );
+    assert.deepEqual([row!.status, row!.attempt, row!.dated], [state, run.attempt, true]);
+    const [verdict] = await sql`select suite_name, success from etl.validations`;
+    assert.deepEqual({ ...verdict }, validation);
+    const [audit] =
+      await sql`select actor, status from public.etl_improved_audit where event = 'finished' order by audit_id desc limit 1`;
+    assert.deepEqual({ ...audit }, { actor: `server ${first}`, status: state });
+  };
+  await end(10, { state: "failed", success: false });
+  await sql`select etl.retry_run(${run_id})`;
+  await end(30, { state: "cancelled", success: true });
+});

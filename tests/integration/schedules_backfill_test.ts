@@ -56,6 +56,9 @@ Deno.test("a backfill runs each past slot once, however often it is asked for", 
   assert.deepEqual(repaired.items.map(({ action }) => action), ["kept", "run", "kept", "run"]);
   assert.equal(repaired.items[1]!.state_before, "failed");
   assert.notEqual(repaired.items[1]!.run_id, failed);
+  // a run that was deleted since counts as done
+  await engine.sql`delete from etl.runs where run_id = ${done.items[0]!.run_id}`;
+  assert.deepEqual((await ok<Backfill>(await backfill(range))).runs, 0);
 });
 
 Deno.test("backfills that are asked for at once make one run a slot", async (t) => {

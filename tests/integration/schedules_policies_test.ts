@@ -166,6 +166,18 @@ Deno.test("an edited expression drops the slots to come and makes none in the pa
   assert.ok(after.plan_from > before.plan_from);
   assert.equal(Number(after.revision), Number(before.revision) + 1);
   assert.equal(after.slots_until, null);
+  // switched on again, it continues with the next slot; an edit meanwhile is no new pause
+  const row = async () =>
+    (await sql.query("select revision::int, plan_from, paused_at::text from etl.schedules"))
+      .rows[0];
+  await sql.query("update etl.schedules set active = false");
+  const { paused_at } = await row();
+  await sql.query("update etl.schedules set description = 'paused'");
+  assert.deepEqual((await row()).paused_at, paused_at);
+  await sql.query("update etl.schedules set active = true");
+  const on = await row();
+  assert.deepEqual([on.revision, on.paused_at], [Number(after.revision) + 1, null]);
+  assert.ok(on.plan_from > after.plan_from);
 });
 
 Deno.test("what is caught up with all is asked for oldest first, although runs may not overlap", async (t) => {

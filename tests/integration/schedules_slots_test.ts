@@ -109,6 +109,12 @@ Deno.test("slots are extended when the last hour of the 8 days is missing, and a
     select etl.store_slots('s', 999, array[now() + interval '1 minute'], array[now()], now()) as stored`;
   assert.equal(late!.stored, false);
   assert.equal(await stored(), before + 3);
+  // one that computed fewer takes nothing back
+  const until = async () => (await sql`select slots_until from etl.schedules`)[0]!.slots_until;
+  const far = await until();
+  const [fewer] = await sql<{ stored: boolean }[]>`
+    select etl.store_slots('s', revision, '{}', '{}', now()) as stored from etl.schedules`;
+  assert.deepEqual([fewer!.stored, await until()], [true, far]);
 });
 
 Deno.test("a schedule that SQL makes wakes the server, which stores its slots", async (t) => {

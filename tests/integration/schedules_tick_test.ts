@@ -81,6 +81,16 @@ Deno.test("one tick makes a bounded number of runs, and the next goes on", async
     ...Array(20).fill("pending"),
   ]);
   assert.equal((await at(30)).rows[0].n, "20");
+  // what was due first comes first, and a request that is refused counts
+  await schedule(sql, "z_refused", { conf: { pool: "nope" } });
+  await slots(sql, "z_refused", [30]);
+  await schedule(sql, "a_later");
+  await slots(sql, "a_later", [20]);
+  assert.equal((await at(1)).rows[0].n, "0");
+  assert.deepEqual([await states(sql, "z_refused"), await states(sql, "a_later")], [["failed"], [
+    "pending",
+  ]]);
+  assert.equal((await at(1)).rows[0].n, "1");
 });
 
 Deno.test("a schedule whose request is refused keeps the problem in its slot and stops no other", async (t) => {
@@ -129,6 +139,19 @@ Deno.test("a schedule whose request is refused keeps the problem in its slot and
     "run_failed:schedule c_name",
     "run_failed:schedule d_schema",
   ]);
+  // a backfill makes good for the slot that failed
+  await sql.query(
+    `select etl.backfill_slots('a_pool', array_agg(slot), array[null::timestamptz], '{"requested_by": "ann"}')
+    from etl.slots where schedule = 'a_pool' and state = 'failed'`,
+  );
+  const { rows: [after] } = await sql.query(`select s.state, s.problem, r.requested_by, r.trigger
+    from etl.slots as s join etl.runs as r using (run_id) where r.trigger = 'backfill'`);
+  assert.deepEqual(after, {
+    state: "requested",
+    problem: null,
+    requested_by: "ann",
+    trigger: "backfill",
+  });
 });
 
 Deno.test("what stands in the way for a moment leaves the slot for the next tick", async (t) => {

@@ -21,6 +21,10 @@ Deno.test("SQL: the same key and conf are one run; another conf with the key is 
   assert.equal((await raised(sql, `select etl.request_run('{}', '')`)).status, 400);
   assert.equal(await runs(sql), 3);
   // a key is kept for a day
+  const kept =
+    "select extract(epoch from min(expires_at) - now())::float8 / 3600 as least, count(*)::int as n from etl.idempotency_keys";
+  const { rows: [keys] } = await sql.query(kept);
+  assert.ok(keys.n === 2 && keys.least > 23.9, `${keys.least} hours`);
   await sql.query("update etl.idempotency_keys set expires_at = now() - interval '1 second'");
   assert.notEqual(await ask('{"batch_size": 2}', "k"), first);
 });
@@ -37,6 +41,10 @@ Deno.test("SQL: a key stays with the run that overlap=skip named", async (t) => 
   const first = await submit("a");
   const skipped = await submit("b");
   assert.deepEqual([skipped.run_id, skipped.created, skipped.skipped], [first.run_id, false, true]);
+  const { rows: [key] } = await sql.query(
+    "select expires_at > now() + interval '23 hours' as kept from etl.idempotency_keys where key = 'b'",
+  );
+  assert.equal(key.kept, true);
   await sql.query("select etl.cancel_run($1)", [first.run_id]);
   assert.equal((await submit("b")).run_id, first.run_id);
   assert.equal(await runs(sql), 1);
