@@ -61,4 +61,8 @@ Deno.test("every change is audited with the name of the token that made it", asy
   ]);
   const run = await engine.run(run_id);
   assert.deepEqual([run.requested_by, run.trigger], ["otto", "http"]);
+  const eve = await makeToken(engine, { name: "eve", role: "admin" });
+  await change("PUT", "/api/schedules/s", { cron: "@daily" });
+  const schedule = await change("PUT", "/api/schedules/s", { cron: "@hourly" }, eve);
+  assert.equal((await schedule.json()).updated_by, "eve");
 });

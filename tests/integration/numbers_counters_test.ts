@@ -58,6 +58,14 @@ Deno.test("numbers: filtered, extra, duplicates and rejected add up as defined",
     filtered: 1,
     extra: 3,
   });
+  const stages = new Map(
+    run.stages.map((each) => [each.stage, [each.records_in, each.records_out]]),
+  );
+  assert.deepEqual([stages.get("extract")?.[1], stages.get("transform"), stages.get("validate")], [
+    8,
+    [8, 10],
+    [10, 5],
+  ]);
   // expected = read − duplicates − filtered + extra
   assert.deepEqual([run.total_rows, run.expected_rows, run.ratio], [4, 9, 4 / 9]);
   assert.deepEqual(Object.keys(await engine.payloads()), ["a", "c/1", "c/2", "c/3"]);

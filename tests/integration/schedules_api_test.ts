@@ -175,6 +175,15 @@ Deno.test("a pause with an end and one without are told, and a resumed schedule 
   assert.ok(Date.parse(holiday.next_slot as string) >= Date.parse(until));
   const { ahead } = await slotsOf(engine, "s");
   assert.equal(ahead[0]!.slot, holiday.next_slot);
+  const meanwhile = await ok(await put(engine, "s", { cron: "@hourly" }));
+  assert.equal(meanwhile.paused_until, until, "nor does one end its pause");
+  const audit = await engine.sql<{ event: string }[]>`
+    select event from public.etl_improved_audit where event ~ 'pause|resume' order by audit_id`;
+  assert.deepEqual(audit.map(({ event }) => event), [
+    "schedules_pause",
+    "schedules_resume",
+    "schedules_pause",
+  ]);
   // later than slots are stored
   const year = new Date().getUTCFullYear() + 2;
   const sabbatical = await ok(await post("pause", { until: `${year}-01-01` }));

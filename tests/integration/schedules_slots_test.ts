@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { planSlots } from "../../timers/slot_planner.ts";
 import { databaseHealth } from "../../store/health.ts";
+import { nextSchedules, storePlanProblem } from "../../store/schedules.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -109,12 +110,38 @@ Deno.test("slots are extended when the last hour of the 8 days is missing, and a
     select etl.store_slots('s', 999, array[now() + interval '1 minute'], array[now()], now()) as stored`;
   assert.equal(late!.stored, false);
   assert.equal(await stored(), before + 3);
+  await storePlanProblem(sql, { name: "s", revision: "999" }, "of an expression before");
+  assert.equal((await sql`select problem from etl.schedules`)[0]!.problem, null);
   // one that computed fewer takes nothing back
   const until = async () => (await sql`select slots_until from etl.schedules`)[0]!.slots_until;
   const far = await until();
   const [fewer] = await sql<{ stored: boolean }[]>`
     select etl.store_slots('s', revision, '{}', '{}', now()) as stored from etl.schedules`;
   assert.deepEqual([fewer!.stored, await until()], [true, far]);
+});
+
+Deno.test("the overview lists first what is due next, none in a pause, and last what is off", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const day = (n: number) => new Date(Date.now() + n * 86_400_000).toISOString();
+  for (const name of ["a_off", "b_paused", "c_later", "d_next"]) {
+    await ok(await put(engine, name, { cron: "@daily" }));
+  }
+  await sql`delete from etl.slots`;
+  await sql`insert into etl.slots (schedule, slot) select name, now() + days * interval '1 day'
+    from (values ('a_off', 1), ('b_paused', 1), ('b_paused', 5), ('c_later', 3), ('d_next', 2)) as of (name, days)`;
+  await sql`update etl.schedules set active = false where name = 'a_off'`;
+  await sql`update etl.schedules set paused_until = ${day(4)} where name = 'b_paused'`;
+  const listed = await nextSchedules(sql, 10);
+  assert.deepEqual(
+    listed.map(({ name, paused, next_slot }) => [name, paused, next_slot?.slice(0, 10)]),
+    [
+      ["d_next", false, day(2).slice(0, 10)],
+      ["c_later", false, day(3).slice(0, 10)],
+      ["b_paused", true, day(5).slice(0, 10)],
+      ["a_off", true, undefined],
+    ],
+  );
 });
 
 Deno.test("a schedule that SQL makes wakes the server, which stores its slots", async (t) => {

@@ -676,4 +676,12 @@ export const RUNS: Mutant[] = [
     breaks: "after a dry replay all are open again",
     tests: ["integration/replay_test.ts: replay: what a corrected mapping accepts"],
   },
+  {
+    id: "runs/stage-outputs",
+    file: "pipeline/stage_tracker.ts",
+    find: "counts.records_read - counts.filtered + counts.extra",
+    replace: "counts.records_read - counts.filtered",
+    breaks: "transform tells how many events it made",
+    tests: ["integration/numbers_counters_test.ts: numbers: filtered, extra"],
+  },
 ];
