@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { setUpJobs } from "../../scripts/setup_jobs.ts";
 import { Database } from "../../store/database.ts";
-import { type JobsReport, schedulerIsWrong } from "../../store/jobs.ts";
+import { beginDueJob, endJob, type JobsReport, schedulerIsWrong } from "../../store/jobs.ts";
 import { connect } from "../../store/pg.ts";
+import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
@@ -169,4 +170,26 @@ Deno.test("a variable says when a job runs, on the servers too; what is no sched
   } finally {
     await database.close({ timeoutSeconds: 1 });
   }
+});
+
+Deno.test("of the times that the servers ran a job the newest 500 are kept; one that succeeds begins its pauses anew", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const next = new Date(Date.now() + 60_000);
+  await sql`insert into etl.jobs (name, schedule, next_at) values ('j', '@daily', now())`;
+  await sql`insert into etl.job_runs (name, due_at) select name, now() from generate_series(1, 505), unnest(array['j', 'other']) as name`;
+  const end = async (status: "failed" | "succeeded") => {
+    const { run } = (await beginDueJob(sql, "j"))!;
+    await endJob(sql, "j", { run, status, message: null, next });
+    const [job] = await sql<
+      { failures: number; next_at: Date }[]
+    >`select failures, next_at from etl.jobs where name = 'j'`;
+    assert.deepEqual(job!.next_at, next);
+    await sql`update etl.jobs set next_at = now() where name = 'j'`;
+    return job!.failures;
+  };
+  assert.deepEqual([await end("failed"), await end("failed"), await end("succeeded")], [1, 2, 0]);
+  const kept = await sql<{ name: string; n: number }[]>`
+    select name, count(*)::int as n from etl.job_runs group by name order by name`;
+  assert.deepEqual(kept.map(({ name, n }) => [name, n]), [["j", 500], ["other", 505]]);
 });

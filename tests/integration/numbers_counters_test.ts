@@ -66,6 +66,16 @@ Deno.test("numbers: filtered, extra, duplicates and rejected add up as defined",
     [8, 10],
     [10, 5],
   ]);
+  const chunks = await engine.sql<{ attempts: number; stage_ms: Record<string, number> }[]>`
+    select attempts, stage_ms from etl.chunks`;
+  for (const { attempts, stage_ms } of chunks) {
+    assert.deepEqual(
+      [attempts, typeof stage_ms.transform, typeof stage_ms.load],
+      [1, "number", "number"],
+    );
+  }
+  // nothing stays on the server's disk
+  await assert.rejects(Deno.stat(`${engine.config.spoolDir}/${run.run_id}`), Deno.errors.NotFound);
   // expected = read − duplicates − filtered + extra
   assert.deepEqual([run.total_rows, run.expected_rows, run.ratio], [4, 9, 4 / 9]);
   assert.deepEqual(Object.keys(await engine.payloads()), ["a", "c/1", "c/2", "c/3"]);

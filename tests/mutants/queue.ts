@@ -511,4 +511,20 @@ export const QUEUE: Mutant[] = [
     breaks: "no delivery passes the one before it",
     tests: ["integration/leases_test.ts: whatever is due is found"],
   },
+  {
+    id: "queue/job-runs-kept",
+    file: "store/jobs.ts",
+    find: "order by job_run_no desc offset 500 limit 1)`",
+    replace: "order by job_run_no desc offset 5000 limit 1)`",
+    breaks: "the newest 500 times of a job are kept",
+    tests: ["integration/jobs_servers_test.ts: of the times that the servers ran a job"],
+  },
+  {
+    id: "queue/job-failures",
+    file: "store/jobs.ts",
+    find: "= 'failed' then failures + 1 else 0 end",
+    replace: "= 'failed' then failures + 1 else failures end",
+    breaks: "a job that succeeds begins its pauses anew",
+    tests: ["integration/jobs_servers_test.ts: of the times that the servers ran a job"],
+  },
 ];

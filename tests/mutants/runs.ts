@@ -684,4 +684,28 @@ export const RUNS: Mutant[] = [
     breaks: "transform tells how many events it made",
     tests: ["integration/numbers_counters_test.ts: numbers: filtered, extra"],
   },
+  {
+    id: "runs/chunk-attempts",
+    file: "store/chunks.ts",
+    find: "attempts = attempts + 1, worker = $3,",
+    replace: "worker = $3,",
+    breaks: "a chunk tells how often it was prepared",
+    tests: ["integration/numbers_counters_test.ts: numbers: filtered, extra"],
+  },
+  {
+    id: "runs/chunk-load-ms",
+    file: "store/chunks.ts",
+    find: "stage_ms = stage_ms || jsonb_build_object('load', $8::float8),",
+    replace: "stage_ms = jsonb_build_object('load', $8::float8),",
+    breaks: "a chunk tells the time of each of its stages",
+    tests: ["integration/numbers_counters_test.ts: numbers: filtered, extra"],
+  },
+  {
+    id: "runs/spool-empty",
+    file: "pipeline/run_outcome.ts",
+    find: "    await Deno.remove(runDir(spoolDir, run.run_id), { recursive: true });\n",
+    replace: "",
+    breaks: "a run that has ended leaves nothing on disk",
+    tests: ["integration/numbers_counters_test.ts: numbers: filtered, extra"],
+  },
 ];
