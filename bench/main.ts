@@ -12,7 +12,7 @@ import { loadingOnly } from "./measures/loading_only.ts";
 import { queuedRuns, smallRuns } from "./measures/many_runs.ts";
 import { maintenance } from "./measures/maintenance.ts";
 import { observing } from "./measures/observing.ts";
-import { peers } from "./measures/peers.ts";
+import { peers, peersCsv, peersParquet, peersPostgres } from "./measures/peers.ts";
 import { recovery } from "./measures/recovery.ts";
 import { scale } from "./measures/scale.ts";
 import { scaleOut, scaleOutS3 } from "./measures/scale_out.ts";
@@ -49,12 +49,15 @@ const MEASURES: Measure[] = [
   hostile,
   limits,
   peers,
+  peersCsv,
+  peersParquet,
+  peersPostgres,
 ];
 
 const HELP = `Usage: deno task bench [MEASURE…] [--records N] [--rounds N] [--full] [--json FILE]
 
 Measures ours against a baseline on the same database and data, in turns, and
-prints a table; the figures that count are the ratios. Without names: all of them but peers.
+prints a table; the figures that count are the ratios. Without names: all of them but those of peers.
 
 ${MEASURES.map(({ name, about }) => `  ${name.padEnd(16)} ${about}`).join("\n")}
 

@@ -58,6 +58,12 @@ export class World {
     db.on("error", () => {});
     await db.connect();
     stack.defer(() => db.end());
+    // the cheap ones of test clusters are too few for some clients
+    const { username, password } = new URL(dsn);
+    await db.query("set scram_iterations = 4096");
+    await db.query(
+      `alter role ${pg.escapeIdentifier(username)} password ${pg.escapeLiteral(password)}`,
+    );
     const { rows } = await db.query<{ pid: number }>(
       "select split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::integer as pid",
     );

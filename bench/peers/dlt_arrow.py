@@ -4,7 +4,10 @@ import os
 import sys
 
 import dlt
+import pyarrow
+import pyarrow.csv
 import pyarrow.json
+import pyarrow.parquet
 from timing import timed
 
 path, dataset = sys.argv[1:]
@@ -18,10 +21,20 @@ path, dataset = sys.argv[1:]
     columns={"ts": {"data_type": "timestamp"}},
 )
 def events():
-    options = pyarrow.json.ReadOptions(block_size=16 << 20)
-    with pyarrow.json.open_json(path, read_options=options) as reader:
-        for batch in reader:
-            yield batch
+    block = 16 << 20
+    if path.endswith(".parquet"):
+        yield from pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=100_000)
+    elif path.endswith(".csv"):
+        # the time stays text, as in the other formats
+        options = {
+            "read_options": pyarrow.csv.ReadOptions(block_size=block),
+            "convert_options": pyarrow.csv.ConvertOptions(column_types={"ts": pyarrow.string()}),
+        }
+        with pyarrow.csv.open_csv(path, **options) as reader:
+            yield from reader
+    else:
+        with pyarrow.json.open_json(path, read_options=pyarrow.json.ReadOptions(block_size=block)) as reader:
+            yield from reader
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 import { join } from "node:path";
 import { pythonVenv } from "../../tests/helpers/python.ts";
 import { libpqEnvironment } from "../baselines/client_program.ts";
+import type { DataFormat } from "../data_set.ts";
 import { watchMemory } from "../process_usage.ts";
 import type { World } from "../world.ts";
 
-/** Something else that loads the same file into the same PostgreSQL; a script of this folder. */
+/** What is loaded: the data set as a file, or as a table of the same PostgreSQL. */
+export type PeerSource = DataFormat | "postgres";
+
+/** Something else that loads the same into the same PostgreSQL; a script of this folder. */
 export interface Peer {
   /** How the results call it; its first package's version is added. */
   title: string;
@@ -15,26 +19,36 @@ export interface Peer {
   drop: string;
   /** The second argument of the script. */
   target: string;
+  reads: PeerSource[];
 }
+
+const FILES: PeerSource[] = ["ndjson", "csv", "parquet"];
 
 export const PEERS: Peer[] = [
-  tablePeer("psycopg2 execute_values", "psycopg2_values.py", "bench_peer_values"),
-  tablePeer("psycopg COPY and upsert", "psycopg3_copy.py", "bench_peer_copy"),
-  tablePeer("ADBC, COPY of Arrow and upsert", "adbc_upsert.py", "bench_peer_adbc"),
-  tablePeer("sling incremental", "sling.py", "bench_peer_sling"),
-  dltPeer("dlt merge", "dlt_merge.py", "bench_peer_dlt"),
-  dltPeer("dlt merge, Arrow and CSV", "dlt_arrow.py", "bench_peer_dlt_arrow"),
+  tablePeer("psycopg2 execute_values", "psycopg2_values.py", "bench_peer_values", ["ndjson"]),
+  tablePeer("psycopg COPY and upsert", "psycopg3_copy.py", "bench_peer_copy", [
+    ...["ndjson", "csv", "postgres"] as const,
+  ]),
+  tablePeer("ADBC, COPY of Arrow and upsert", "adbc_upsert.py", "bench_peer_adbc", [
+    ...FILES,
+    "postgres",
+  ]),
+  // for Parquet it downloads another program
+  tablePeer("sling incremental", "sling.py", "bench_peer_sling", ["ndjson", "csv", "postgres"]),
+  dltPeer("dlt merge", "dlt_merge.py", "bench_peer_dlt", ["ndjson"]),
+  dltPeer("dlt merge, Arrow and CSV", "dlt_arrow.py", "bench_peer_dlt_arrow", FILES),
 ];
 
-function tablePeer(title: string, script: string, name: string): Peer {
+function tablePeer(title: string, script: string, name: string, reads: PeerSource[]): Peer {
   const table = `public.${name}`;
-  return { title, script, table, target: table, drop: `drop table if exists ${table}` };
+  return { title, script, table, target: table, reads, drop: `drop table if exists ${table}` };
 }
 
-function dltPeer(title: string, script: string, dataset: string): Peer {
+function dltPeer(title: string, script: string, dataset: string, reads: PeerSource[]): Peer {
   return {
     title,
     script,
+    reads,
     table: `${dataset}.events`,
     target: dataset,
     drop: ["", "_staging"].map((end) => `drop schema if exists ${dataset}${end} cascade`).join(
@@ -58,7 +72,7 @@ export function peersPython(): Promise<string> {
   return pythonVenv("bench-peers", new URL("./requirements.txt", import.meta.url).pathname);
 }
 
-/** Loads `path`; the seconds are those of the load, without starting Python and its imports. */
+/** Loads `path`, a file or a table's name; the seconds are those of the load, without starting Python and its imports. */
 export async function runPeer(
   world: World,
   peer: Peer,

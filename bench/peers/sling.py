@@ -1,5 +1,6 @@
 """sling, mode incremental with a primary key, into a table that has it: new rows are inserted, the others updated."""
 
+import json
 import os
 import subprocess
 import sys
@@ -24,10 +25,17 @@ environment = {
     "HTTPS_PROXY": "http://127.0.0.1:9",
 }
 os.makedirs(environment["HOME"], exist_ok=True)
+OPTIONS = {"ndjson": {"format": "jsonlines", "flatten": True}, "csv": {"format": "csv"}, "parquet": {"format": "parquet"}}
+options = next((options for end, options in OPTIONS.items() if path.endswith(f".{end}")), None)
+source = (
+    ["--src-conn", "BENCH", "--src-stream", path]
+    if options is None
+    else ["--src-stream", f"file://{path}", "--src-options", json.dumps(options)]
+)
 with timed("sling-linux-amd64"):
     ran = subprocess.run(
         [
-            *(binary, "run", "--src-stream", f"file://{path}", "--src-options", '{"format": "jsonlines", "flatten": true}'),
+            *(binary, "run", *source),
             *("--tgt-conn", "BENCH", "--tgt-object", table, "--mode", "incremental", "--primary-key", "id"),
         ],
         env=environment,

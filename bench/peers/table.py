@@ -16,3 +16,11 @@ def rows(path):
         for line in lines:
             record = json.loads(line)
             yield tuple(record[name] for name in COLUMNS)
+
+
+def upsert(table, values=NAMES):
+    """One statement that writes what is new or differs of a table `stage`."""
+    return (
+        f"insert into {table} as t ({NAMES}) select {values} from stage on conflict (id) do update set {SET} "
+        "where t is distinct from excluded"
+    )
