@@ -222,10 +222,7 @@ const COLUMN_MEMBERS = ["columns", "null_values", "true_values", "false_values"]
 function replaySource(original: Members, run: { run_label: string }): Members {
   const { name, key, event_type, occurred_at, version, type } = original;
   const synthetic = type === "synthetic";
-  const declared = ["columns", "null_values", "true_values", "false_values"]
-    .filter((member) => original[member] !== undefined);
   return {
-    ...Object.fromEntries(declared.map((member) => [member, original[member]])),
     type: "inline",
     // the rows belong to the original's source
     name: name ?? (synthetic ? "synthetic" : run.run_label),

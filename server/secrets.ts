@@ -6,7 +6,7 @@ import { telemetrySecrets } from "../telemetry/settings_schema.ts";
 
 /**
  * What no log line may show: the passwords in connection strings, plain and
- * encoded, and the token of the environment. Other tokens the log knows by their form.
+ * encoded, the environment's token and its key of hashes. Other tokens the log knows by their form.
  */
 export function secretsOf(config: Config): string[] {
   const dsns = [config.dsn, config.cronDsn ?? "", ...Object.values(config.connections)];
@@ -16,6 +16,6 @@ export function secretsOf(config: Config): string[] {
   const s3 = [...Object.values(remotes.s3), remotes.s3Environment].flatMap((connection) =>
     connection === null ? [] : secretsOfS3(connection)
   );
-  const admin = config.adminToken === null ? [] : [config.adminToken];
-  return [...passwords, ...http, ...s3, ...admin, ...telemetrySecrets(config.telemetry)];
+  const own = [config.adminToken, config.hashSecret].filter((secret) => secret !== null);
+  return [...passwords, ...http, ...s3, ...own, ...telemetrySecrets(config.telemetry)];
 }

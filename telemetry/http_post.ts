@@ -65,7 +65,16 @@ export function withoutAddress(text: string, address: string, authorization = ""
 export function addressSecrets(address: string): string[] {
   if (!URL.canParse(address)) return [];
   const { username, password, pathname, search, searchParams } = new URL(address);
-  const parts = [username, `${pathname}${search}`, pathname, search, ...searchParams.values()]
+  // as they are written, and as they are read
+  const values = [...search.matchAll(/=([^&]*)/g)].map(([, value]) => value!);
+  const parts = [
+    username,
+    `${pathname}${search}`,
+    pathname,
+    search,
+    ...values,
+    ...searchParams.values(),
+  ]
     // short ones are words that anything may hold
     .filter((part) => part.length >= 6);
   return [...new Set([...parts, password].flatMap((part) => [part, decoded(part)]))]

@@ -501,4 +501,28 @@ export const ACCESS: Mutant[] = [
     breaks: "whoever calls itself a server is named when it holds a turn",
     tests: ["integration/rights_attacks_test.ts: health names whoever holds a lock"],
   },
+  {
+    id: "access/hash-secret",
+    file: "server/secrets.ts",
+    find: "[config.adminToken, config.hashSecret]",
+    replace: "[config.adminToken]",
+    breaks: "the key of the hashes is in no log",
+    tests: ["unit/config_test.ts: every secret of the environment"],
+  },
+  {
+    id: "access/host-case",
+    file: "server/config.ts",
+    find: ".map((host) => host.toLowerCase())",
+    replace: "",
+    breaks: "a host name has no case",
+    tests: ["unit/config_test.ts: lists of the environment"],
+  },
+  {
+    id: "access/python-false",
+    file: "server/config.ts",
+    find: 'text === "False" ? "false" : text',
+    replace: "text",
+    breaks: "Airflow's spelling of false is understood",
+    tests: ["unit/config_test.ts: parameters come from the environment"],
+  },
 ];

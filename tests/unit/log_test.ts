@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createLog, hider, type LogOptions } from "../../telemetry/log.ts";
+import { createLog, hider, type LogOptions, unmistakable } from "../../telemetry/log.ts";
 
 function logged(
   options: Partial<LogOptions>,
@@ -113,4 +113,41 @@ Deno.test("log: what is left of a secret where a text was cut is hidden, too", (
   assert.equal(hide("no: a longer sec…"), "no: ***…");
   assert.equal(hide("not the s3cret of…"), "not the s3cret of…");
   assert.equal(hide("too little to tell: s3cre…"), "too little to tell: s3cre…");
+});
+
+Deno.test("log: a long secret is hidden wherever it stands, a short one where it is a word of its own", () => {
+  const hide = hider(["twelve-signs", "eleven-sign", "improved"]);
+  assert.equal(hide("xtwelve-signsx, xeleven-signx, eleven-sign"), "x***x, xeleven-signx, ***");
+  assert.equal(
+    hide("etl_improved, improved_ and unimproved"),
+    "etl_improved, improved_ and unimproved",
+  );
+  assert.equal(
+    hide("u:improved@h, %3Aimproved, %3aimproved, \\nimproved"),
+    "u:***@h, %3A***, %3a***, \\n***",
+  );
+  assert.equal(hide("%3improved"), "%3improved");
+});
+
+Deno.test("log: what is told to people leaves secrets alone that may be a word of it", () => {
+  assert.deepEqual(
+    unmistakable([
+      "postgres",
+      "12345678",
+      "a1",
+      "eleven-sign",
+      "passw0r",
+      "passw0rd",
+      "twelve-signs",
+    ]),
+    ["passw0rd", "twelve-signs"],
+  );
+});
+
+Deno.test("log: fields are told as text, in quotes where they would run together", () => {
+  const [line] = logged(
+    {},
+    (log) => log.info("m", { a: "x", b: "x y", c: "x=y", d: 'x"y', e: { f: 1 } }),
+  );
+  assert.equal(line!.slice(25), 'info  m a=x b="x y" c="x=y" d="x\\"y" e="{\\"f\\":1}"');
 });

@@ -64,7 +64,7 @@ Deno.test("toUtcText() takes a time that is written as it writes it, and nothing
 Deno.test("toUtcText() agrees with the calendar on every day of four centuries", () => {
   for (let year = 1700; year <= 2100; year += 1) {
     for (let month = 1; month <= 12; month++) {
-      for (const day of [28, 29, 30, 31]) {
+      for (const day of [28, 29, 30, 31, 32]) {
         const text = [String(year), String(month).padStart(2, "0"), day].join("-");
         const date = new Date(`${text}T00:00:00Z`);
         const exists = !Number.isNaN(date.getTime()) && date.getUTCDate() === day;
@@ -84,6 +84,8 @@ Deno.test("toUtcText() brings offsets to UTC, also across days and years", () =>
     "2026-06-01T12:00:00z": "2026-06-01T12:00:00Z",
     "0001-01-01T00:00:00+00:01": null,
     "9999-12-31T23:59:59-00:01": null,
+    "2026-06-01T12:00:00+18:00": "2026-05-31T18:00:00Z",
+    "2026-06-01T12:00:00-01:59": "2026-06-01T13:59:00Z",
     "2026-06-01T12:00:00+01:60": null,
     "2026-06-01T12:00:00+18:01": null,
     "2026-06-01T12:00:00+1": null,
