@@ -1,3 +1,4 @@
+import { isDay } from "./timestamps.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { type Message, say } from "../vocabulary/messages.ts";
 
@@ -102,22 +103,19 @@ export function strptimeParser(
  * day, or a time zone that is not known.
  */
 export function strptimeIso(g: Record<string, string | undefined>): string | null {
-  const two = (text: string | undefined) => (text ?? "0").trim().padStart(2, "0");
+  const two = (text: string | undefined) => (text ?? "0").padStart(2, "0");
   if (g.Y === undefined && g.y === undefined) return null;
-  const year = g.Y ?? `${Number(g.y) + (Number(g.y) <= 68 ? 2000 : 1900)}`;
-  let day: string;
-  if (g.j !== undefined) {
-    const date = new Date(Date.UTC(Number(year), 0, Number(g.j)));
-    day = date.toISOString().slice(5, 10);
-  } else if (g.d === undefined || (g.m ?? g.b ?? g.B) === undefined) return null;
-  else day = `${two(`${monthOf(g)}`)}-${two(g.d)}`;
+  const date = new Date(0);
+  // of a year of 365 days, Python's 366th is the first of the next
+  if (g.j !== undefined) date.setUTCFullYear(yearOf(g), 0, Number(g.j));
+  else if (g.d === undefined || (g.m ?? g.b ?? g.B) === undefined) return null;
+  else date.setUTCFullYear(yearOf(g), monthOf(g) - 1, Number(g.d));
   let hour = Number(g.H ?? g.I ?? 0);
   if (g.I !== undefined) hour = hour % 12 + (g.p?.toLowerCase() === "pm" ? 12 : 0);
   const fraction = g.f === undefined ? "" : `.${g.f}`;
   const offset = g.z === undefined ? g.Z === undefined ? "" : "Z" : g.z;
-  return `${year.padStart(4, "0")}-${day}T${two(`${hour}`)}:${two(g.M)}:${
-    two(g.S)
-  }${fraction}${offset}`;
+  const day = date.toISOString().slice(0, 10);
+  return `${day}T${two(`${hour}`)}:${two(g.M)}:${two(g.S)}${fraction}${offset}`;
 }
 
 /** Text with the digits of every script as 0 to 9: each script has its ten in a row. */
@@ -137,26 +135,21 @@ function monthOf(g: Record<string, string | undefined>): number {
   return g.B === undefined ? 1 : MONTHS.indexOf(g.B.toLowerCase()) + 1;
 }
 
+function yearOf({ Y, y }: Record<string, string | undefined>): number {
+  if (Y !== undefined || y === undefined) return Number(Y ?? 1900);
+  return Number(y) + (Number(y) <= 68 ? 2000 : 1900);
+}
+
 function isDate(g: Record<string, string | undefined>): boolean {
-  const year = g.Y !== undefined
-    ? Number(g.Y)
-    : g.y !== undefined
-    ? Number(g.y) + (Number(g.y) <= 68 ? 2000 : 1900)
-    : 1900;
+  const year = yearOf(g);
   if (year < 1) return false;
-  const leap = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
-  if (g.S !== undefined && Number(g.S) > 59 && Number(g.S) !== 61 && Number(g.S) !== 60) {
-    return false;
-  }
   // datetime has no leap seconds: strptime accepts 60 and 61 and then fails.
   if (Number(g.S ?? 0) > 59) return false;
   // A time zone is less than a day.
   if (/^[+-]\d/.test(g.z ?? "") && Number(g.z!.slice(1, 3)) > 23) return false;
-  const month = monthOf(g);
   // The day of the year counts, whatever day of a month stands beside it.
   if (g.j !== undefined) return year < 9999 || Number(g.j) <= 365;
-  const days = [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1]!;
-  return g.d === undefined || Number(g.d) <= days;
+  return g.d === undefined || isDay(year, monthOf(g), Number(g.d));
 }
 
 function refused(format: string, why: Message): Problem {

@@ -69,7 +69,8 @@ function fromIso(value: string, decimals: number): string | null {
   return withFraction(utc, tail);
 }
 
-function isDay(year: number, month: number, day: number): boolean {
+/** Whether a calendar has a day, of a year from 1 on. */
+export function isDay(year: number, month: number, day: number): boolean {
   if (year < 1 || month < 1 || month > 12 || day < 1) return false;
   const leap = month === 2 && (year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0));
   return day <= DAYS[month - 1]! + (leap ? 1 : 0);

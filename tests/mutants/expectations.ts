@@ -88,8 +88,8 @@ export const EXPECTATIONS: Mutant[] = [
   {
     id: "expectations/leap-day",
     file: "pipeline/strptime.ts",
-    find: "return g.d === undefined || Number(g.d) <= days;",
-    replace: "return true;",
+    find: "|| isDay(year, monthOf(g), Number(g.d));",
+    replace: "|| true;",
     breaks: "the 30th of February is no date",
     tests: ["unit/expectations_values_test.ts: compileStrptime()"],
   },
@@ -284,5 +284,21 @@ export const EXPECTATIONS: Mutant[] = [
     replace: "while (at > 1 && isBefore(kept[at - 1]!)) at--;",
     breaks: "of many duplicates the first rows are listed",
     tests: ["unit/expectations_spill_test.ts: of many duplicates"],
+  },
+  {
+    id: "expectations/day-of-year",
+    file: "pipeline/strptime.ts",
+    find: "date.setUTCFullYear(yearOf(g), 0, Number(g.j))",
+    replace: "date.setUTCFullYear(yearOf(g), 0, Math.min(365, Number(g.j)))",
+    breaks: "a day of the year is the one that Python reads",
+    tests: ["unit/strptime_test.ts: a time is read by a format"],
+  },
+  {
+    id: "expectations/short-year",
+    file: "pipeline/strptime.ts",
+    find: "(Number(y) <= 68 ? 2000 : 1900)",
+    replace: "(Number(y) < 68 ? 2000 : 1900)",
+    breaks: "a year of two digits is the one that Python reads",
+    tests: ["unit/strptime_test.ts: a time is read by a format"],
   },
 ];
