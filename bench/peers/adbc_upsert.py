@@ -23,6 +23,18 @@ SCHEMA = pyarrow.schema([
     ("returning", pyarrow.bool_()),
 ])
 BLOCK = 16 << 20
+FILES = {
+    "ndjson": lambda path: pyarrow.json.open_json(
+        path,
+        read_options=pyarrow.json.ReadOptions(block_size=BLOCK),
+        parse_options=pyarrow.json.ParseOptions(explicit_schema=SCHEMA),
+    ),
+    "csv": lambda path: pyarrow.csv.open_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(block_size=BLOCK),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=SCHEMA),
+    ),
+}
 
 path, table = sys.argv[1:]
 
@@ -30,19 +42,8 @@ path, table = sys.argv[1:]
 @contextmanager
 def batches():
     """Arrow batches of what is loaded."""
-    if path.endswith(".ndjson"):
-        options = {
-            "read_options": pyarrow.json.ReadOptions(block_size=BLOCK),
-            "parse_options": pyarrow.json.ParseOptions(explicit_schema=SCHEMA),
-        }
-        with pyarrow.json.open_json(path, **options) as reader:
-            yield reader.cast(SCHEMA)
-    elif path.endswith(".csv"):
-        options = {
-            "read_options": pyarrow.csv.ReadOptions(block_size=BLOCK),
-            "convert_options": pyarrow.csv.ConvertOptions(column_types=SCHEMA),
-        }
-        with pyarrow.csv.open_csv(path, **options) as reader:
+    if path.endswith((".ndjson", ".csv")):
+        with FILES[path.rpartition(".")[2]](path) as reader:
             yield reader.cast(SCHEMA)
     elif path.endswith(".parquet"):
         file = pyarrow.parquet.ParquetFile(path)

@@ -16,6 +16,7 @@ import { runDetail } from "../../store/run_views.ts";
 import type { Submitted } from "../../vocabulary/run_schema.ts";
 import { acceptRun, admitRuns, startRun, type SubmitOptions, submitRun } from "../../store/runs.ts";
 import { createLog } from "../../telemetry/log.ts";
+import { deadline } from "../../routes/shared/lookups.ts";
 import { keptWorker, workersGivenBack } from "./kept_workers.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
 import { asServer, prepareAsTold, serverRole } from "./server_role.ts";
@@ -68,12 +69,14 @@ export class Engine implements AsyncDisposable {
   /** What the engine logged, a line an entry. */
   readonly log: string[];
   readonly #close: (() => unknown)[];
+  readonly #attempts: Set<Promise<unknown>>;
   readonly #makeApp: () => Promise<OpenAPIHono>;
   #app: Promise<OpenAPIHono> | undefined;
 
   constructor(
     parts: Pick<Engine, "db" | "config" | "sql" | "deps" | "log"> & {
       makeApp: () => Promise<OpenAPIHono>;
+      attempts: Set<Promise<unknown>>;
     },
     close: (() => unknown)[],
   ) {
@@ -85,6 +88,7 @@ export class Engine implements AsyncDisposable {
     this.dataDir = parts.config.dataDir;
     this.log = parts.log;
     this.#close = close;
+    this.#attempts = parts.attempts;
   }
 
   /** Asks for a run without executing it (the queue does, where there is one). */
@@ -99,9 +103,17 @@ export class Engine implements AsyncDisposable {
     }
   }
 
-  /** Executes one attempt of a run that was asked for. */
-  async execute(runId: string, more: Partial<RunDeps> = {}): Promise<Execution> {
-    const deps = { ...this.deps, ...more };
+  /** Executes one attempt of a run that was asked for; it stops with the engine, whatever the test waited for in vain. */
+  execute(runId: string, more: Partial<RunDeps> = {}): Promise<Execution> {
+    const own = this.deps.stopping;
+    const stopping = more.stopping === undefined ? own : AbortSignal.any([own, more.stopping]);
+    const attempt = this.#attempt(runId, { ...this.deps, ...more, stopping })
+      .finally(() => this.#attempts.delete(attempt));
+    this.#attempts.add(attempt);
+    return attempt;
+  }
+
+  async #attempt(runId: string, deps: RunDeps): Promise<Execution> {
     const { maxAttempts } = deps.settings;
     const run = await startRun(deps.sql, runId, { serverId: deps.serverId, maxAttempts });
     return run === null ? "nothing to do" : await executeRun(run, deps);
@@ -353,9 +365,12 @@ export async function startEngine(
       }),
     });
   };
-  return new Engine({ db, config, makeApp, sql: own.sql, deps, log: lines }, [
+  const attempts = new Set<Promise<unknown>>();
+  return new Engine({ db, config, makeApp, attempts, sql: own.sql, deps, log: lines }, [
     () => stopping.abort(),
     () => loop.stop(5_000),
+    // one that a test keeps from going on is ended with its worker
+    () => deadline(Promise.allSettled(attempts), 5_000).catch(() => {}),
     () => started?.stop(),
     workersGivenBack,
     () => database.close({ timeoutSeconds: 1 }),

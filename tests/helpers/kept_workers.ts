@@ -24,7 +24,10 @@ export function keptWorker(
 ): WorkerThread {
   const rights = JSON.stringify(permissions);
   const index = kept.findLastIndex((each) => each.rights === rights);
-  const thread = index < 0 ? startWorker(name, permissions) : kept.splice(index, 1)[0]!.thread;
+  // without the lower priority of a server's workers: beside the tests of other processes it would always come last
+  const thread = index < 0
+    ? startWorker(name, { ...permissions, sys: false })
+    : kept.splice(index, 1)[0]!.thread;
   return new LentWorker(thread, () => {
     kept.push({ thread, rights });
     if (kept.length > KEPT) kept.shift()!.thread.terminate();

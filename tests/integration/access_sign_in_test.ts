@@ -8,11 +8,15 @@ const ADMIN = "a-token-of-the-environment-0123456789";
 const env = { ETL_ADMIN_TOKEN: ADMIN };
 const html = { accept: "text/html" };
 
-function signIn(engine: Engine, token: string, options: { to?: string; host?: string } = {}) {
-  const { to = "/etl/runs?state=failed", host = "localhost" } = options;
+function signIn(
+  engine: Engine,
+  token: string,
+  options: { to?: string; host?: string; headers?: Record<string, string> } = {},
+) {
+  const { to = "/etl/runs?state=failed", host = "localhost", headers = {} } = options;
   return engine.request("/etl/sign-in", {
     method: "POST",
-    headers: { ...html, host, origin: `https://${host}` },
+    headers: { ...html, host, origin: `https://${host}`, ...headers },
     body: new URLSearchParams({ token, to }),
   });
 }
@@ -83,6 +87,9 @@ Deno.test("the cookie is for this host alone, and needs TLS except on this machi
   }
   const here = await attributes("localhost:8080");
   assert.match(here, /^etl_session=.*HttpOnly; SameSite=Strict$/);
+  // a proxy on this machine, whose TLS others come through
+  const proxied = await signIn(engine, ADMIN, { headers: { "x-forwarded-proto": "https" } });
+  assert.match(proxied.headers.get("set-cookie")!, /^__Host-etl_session=.*; Secure/);
   const plain = await engine.request("/etl/sign-in", { headers: { ...html, host: "etl.example" } });
   assert.match(await plain.text(), /not opened over https/);
 });
@@ -128,7 +135,11 @@ Deno.test("a session ends with its token, after twelve hours, and by signing out
   assert.equal((await signOut({ form_token: "wrong" })).status, 403);
   const out = await signOut({ form_token: formToken });
   assert.deepEqual([out.status, out.headers.get("location")], [303, "/etl/sign-in"]);
-  assert.match(out.headers.get("set-cookie")!, /etl_session=; Max-Age=0/);
+  // browsers take it from nobody whose Path or Secure differs
+  assert.deepEqual(out.headers.getSetCookie().sort(), [
+    "__Host-etl_session=; Max-Age=0; Path=/; Secure",
+    "etl_session=; Max-Age=0; Path=/",
+  ]);
   assert.equal((await engine.request("/api/pools", { headers: { cookie } })).status, 401);
 
   await engine.request("/api/tokens/ada", { method: "DELETE", ...bearer(ADMIN) });

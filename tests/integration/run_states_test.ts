@@ -170,14 +170,14 @@ Deno.test("every change of a run is told on the channel etl_run", async (t) => {
 
 Deno.test("a chunk that is in the table is not published again by a server that has none of its files", async (t) => {
   await using engine = await startEngine(t, { workers: 1 });
-  const records = Array.from({ length: 200 }, (_, id) => ({ id }));
+  const records = Array.from({ length: 60 }, (_, id) => ({ id }));
   const { run_id } = await engine.submit({
     chunk_size: 1,
     source: { type: "inline", name: "test", key: "id", records },
   });
   const stopping = new AbortController();
   const attempt = engine.execute(run_id, { stopping: stopping.signal });
-  await waitFor(async () => (await engine.run(run_id)).chunks.published, { intervalMs: 1 });
+  await waitFor(async () => (await engine.run(run_id)).chunks.published, { intervalMs: 5 });
   stopping.abort();
   assert.equal(await attempt, "given back");
   const versions = () =>
@@ -187,9 +187,21 @@ Deno.test("a chunk that is in the table is not published again by a server that 
   // another server has another disk
   await Deno.remove(`${engine.config.spoolDir}/${run_id}`, { recursive: true });
   const run = await engine.toEnd(run_id);
-  assert.deepEqual([run.state, run.counts.inserted, run.counts.unchanged], ["succeeded", 200, 0]);
+  assert.deepEqual([run.state, run.counts.inserted, run.counts.unchanged], ["succeeded", 60, 0]);
   const after = new Map((await versions()).map((row) => [row.event_id, row]));
   for (const row of before) assert.deepEqual(after.get(row.event_id), row);
+});
+
+Deno.test("a test that ends in the middle of a run leaves nothing of it to the next", async (t) => {
+  let attempt: Promise<unknown>;
+  {
+    await using engine = await startEngine(t, { workers: 1 });
+    const { run_id } = await engine.submit({ batch_size: 100, chunk_size: 1 });
+    // what the test would stop it with, had nothing failed
+    attempt = engine.execute(run_id, { stopping: new AbortController().signal });
+    await waitFor(async () => (await engine.run(run_id)).state === "running");
+  }
+  assert.equal(await attempt, "given back");
 });
 
 Deno.test("a higher priority goes first, and not before what has waited 20 minutes longer", async (t) => {
