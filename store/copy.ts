@@ -118,12 +118,20 @@ function rowsCopied(commandTag: string): number {
   return Number(/^COPY (\d+)/.exec(commandTag)?.[1] ?? 0);
 }
 
-/** What a field of COPY text says, as this program writes them; null for \\N. */
+const ESCAPED: Record<string, string> = {
+  b: "\b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t",
+  v: "\v",
+};
+
+/** What a field of COPY text says, as PostgreSQL and this program write them; null for \\N. */
 export function copiedText(field: string): string | null {
+  if (!field.includes("\\")) return field;
   if (field === "\\N") return null;
-  return field.includes("\\")
-    ? field.replace(/\\(.)/g, (_, c) => c === "t" ? "\t" : c === "n" ? "\n" : c === "r" ? "\r" : c)
-    : field;
+  return field.replace(/\\(.)/g, (_, c) => ESCAPED[c] ?? c);
 }
 
 const BLOCK_BYTES = 1 << 18;
@@ -133,6 +141,10 @@ const MAX_WAITING = 4;
 /** What pg calls on the query that it is at. Its types leave COPY out. */
 interface Connection {
   query(text: string): void;
+  parse(statement: { text: string }): void;
+  bind(values: { values: [] }): void;
+  execute(portal: { rows: number }): void;
+  sync(): void;
   sendCopyFail(reason: string): void;
   stream: {
     write(bytes: Uint8Array, taken?: () => void): boolean;
@@ -195,7 +207,11 @@ class CopyOut implements AsyncIterable<Uint8Array> {
 
   submit(connection: Connection): void {
     this.#connection = connection;
-    connection.query(this.#text);
+    // not as a simple query, which may be several statements
+    connection.parse({ text: this.#text });
+    connection.bind({ values: [] });
+    connection.execute({ rows: 0 });
+    connection.sync();
   }
 
   handleCopyData({ chunk }: { chunk: Uint8Array }): void {

@@ -106,6 +106,33 @@ Deno.test("copyText() and COPY, as copiedText(), give back any text that can be 
   }
 });
 
+Deno.test("copyOut() and copiedText() give back any text, and copyOut() is one statement", async (t) => {
+  await using db = await testDatabase(t, { setUp: false });
+  const client = await connect(db.dsn);
+  try {
+    const texts = fc.sample(anyText, { numRuns: 2_000, seed: 12 })
+      .filter((text) => text.isWellFormed() && !text.includes("\u0000"));
+    const all = ["\b\f\n\r\t\v\\", "\\N", "\\.", "", "\uFEFF", "\\\\t", ...texts];
+    await client.query("create table texts (n integer, x text)");
+    await client.query(
+      "insert into texts select n, x from unnest($1::text[]) with ordinality as t(x, n)",
+      [all],
+    );
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    let read = "";
+    for await (const block of copyOut(client, "copy (select x from texts order by n) to stdout")) {
+      read += decoder.decode(block, { stream: true });
+    }
+    assert.deepEqual(read.split("\n").slice(0, -1).map(copiedText), all);
+    const two = copyOut(client, "copy (select 1) to stdout; drop table texts");
+    await assert.rejects(Array.fromAsync(two), /cannot insert multiple commands/);
+    const { rows } = await client.query("select from texts limit 1");
+    assert.equal(rows.length, 1);
+  } finally {
+    await client.end();
+  }
+});
+
 Deno.test("copyIn() has sent a block when it asks for the next, so that one memory serves all of them", async (t) => {
   await using db = await testDatabase(t, { setUp: false });
   const client = await connect(db.dsn);

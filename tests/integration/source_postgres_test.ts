@@ -21,7 +21,8 @@ async function shop(
   }
 > {
   const database = await testDatabase(t, { setUp: false });
-  const folder = await SourceFolder.create({ connections: { shop: database.dsn }, pageSize: 7 });
+  // pages of 16 rows
+  const folder = await SourceFolder.create({ connections: { shop: database.dsn }, pageSize: 1 });
   const query = async (text: string) => {
     const client = new pg.Client({ connectionString: database.dsn });
     await client.connect();
@@ -55,36 +56,43 @@ const ORDERS = `
   insert into orders
     select chr(97 + (i % 3)::int), i, i * 1.5 from generate_series(1, 100) as i;`;
 
-Deno.test("postgres source bounds its pages by bytes, also where rows are suddenly larger", async (t) => {
+Deno.test("postgres source reads few pages, bounded by bytes, also where rows are suddenly larger", async (t) => {
   await using db = await shop(
     t,
     `create table bodies (id int primary key, body text);
-     insert into bodies select i, case when i > 3000 then repeat('x', 1000000) else 'small' end from generate_series(1, 3060) as i;`,
+     insert into bodies select i, repeat(case when i > 20000 then 'é' else 'x' end, case when i > 20000 then 500000 else 1000 end)
+     from generate_series(1, 20060) as i;`,
   );
+  // each page is a transaction
+  const query = "select *, now() as page from bodies";
   const conf = sourceConf({
     type: "postgres",
     connection: "shop",
-    table: "bodies",
+    query,
     key: "id",
     page_key: ["id"],
   });
   const ctx = { ...db.ctx, pageSize: 1_000 };
   const ids: number[] = [];
-  let [largest, most] = [0, 0];
+  const pages = new Map<unknown, { rows: number; bytes: number }>();
   for (const slice of structuredClone((await planSource(conf, ctx)).slices)) {
     for await (const batch of readSource(conf, slice, ctx)) {
-      const records = batch as SourceRecord[];
-      ids.push(...records.map(({ id }) => Number(id)));
-      most = Math.max(most, records.length);
-      largest = Math.max(largest, records.reduce((sum, { body }) => sum + String(body).length, 0));
+      for (const { id, body, page } of batch as SourceRecord[]) {
+        ids.push(Number(id));
+        const text = String(body);
+        assert.ok(text === (text.length === 1000 ? "x".repeat(1000) : "é".repeat(500_000)));
+        const sum = pages.get(page) ?? { rows: 0, bytes: 0 };
+        pages.set(page, { rows: sum.rows + 1, bytes: sum.bytes + new Blob([text]).size });
+      }
     }
   }
-  assert.deepEqual(ids, Array.from({ length: 3_060 }, (_, i) => i + 1));
-  assert.ok(largest <= 10_000_000, `a page of ${largest} bytes`);
-  assert.equal(most, 1_000, "small rows come in whole pages");
-  const query = "select * from bodies where id > 3000";
+  assert.deepEqual(ids, Array.from({ length: 20_060 }, (_, i) => i + 1));
+  const sizes = [...pages.values()];
+  for (const { bytes } of sizes) assert.ok(bytes <= 9_500_000, `a page of ${bytes} bytes`);
+  assert.ok(sizes.length <= 16, `${sizes.length} pages`);
+  const large = "select * from bodies where id > 20000";
   const { records } = await previewSource(
-    sourceConf({ type: "postgres", connection: "shop", query, key: "id", page_key: ["id"] }),
+    sourceConf({ type: "postgres", connection: "shop", query: large, key: "id", page_key: ["id"] }),
     ctx,
     50,
   );
@@ -158,6 +166,29 @@ Deno.test("postgres source reads each row once, whatever the chunk and page size
     assert.equal(slices.length, Math.ceil(100 / chunkSize));
     for (const slice of slices.slice(0, -1)) assert.equal(slice.length, chunkSize);
   }
+});
+
+Deno.test("postgres source has the same chunks, whether its primary key's index alone tells them or not", async (t) => {
+  await using db = await shop(
+    t,
+    `create table sold ("On" date, no int, note json, primary key ("On", no) include (note));
+     insert into sold select '2026-01-01'::date + i % 7, i, to_json(i) from generate_series(1, 103) as i;`,
+  );
+  const conf = sourceConf({ type: "postgres", connection: "shop", table: "sold" });
+  /** What vacuum would write. */
+  const visible = (pages: number) =>
+    db.run(`update pg_class set relpages = 100, relallvisible = ${pages} where relname = 'sold'`);
+  for (const chunkSize of [1, 10, 102, 103, 104]) {
+    const plan = () => planSource(conf, { ...db.ctx, chunkSize });
+    await visible(89);
+    const numbered = await plan();
+    await visible(90);
+    assert.deepEqual(await plan(), numbered);
+    assert.equal(numbered.slices.length, Math.ceil(103 / chunkSize));
+    assert.equal(numbered.records, 103);
+  }
+  await db.run("delete from sold");
+  assert.deepEqual((await planSource(conf, db.ctx)).slices, []);
 });
 
 Deno.test("postgres source keeps to maxRecords and to the rows of its plan", async (t) => {
@@ -453,6 +484,19 @@ Deno.test("postgres source refuses a page key that repeats or is empty", async (
   const repeated = await rejection(readAll({ ...conf, page_key: ["a"] }, db.ctx));
   assert.match(repeated.message, /several rows with a = /);
   assert.equal((await readAll({ ...conf, page_key: ["a", "b"] }, db.ctx)).records.length, 50);
+  // not only where a page ends
+  await db.run("create table twice as select unnest(array[1, 2, 2, 3]) as n");
+  const twice = { type: "postgres", connection: "shop", table: "twice", page_key: ["n"] };
+  assert.match((await rejection(readAll(twice, db.ctx))).message, /several rows with n = 2/);
+  // equal, although they are written differently; the last of a page and the first behind it
+  await db.run(
+    `create table amounts as select case i when 17 then 16.00 else i end as amount from generate_series(1, 20) as i`,
+  );
+  const amounts = { type: "postgres", connection: "shop", table: "amounts", page_key: ["amount"] };
+  assert.match(
+    (await rejection(readAll(amounts, db.ctx))).message,
+    /several rows with amount = 16/,
+  );
   await db.run("insert into loose values (null, 1)");
   const empty = await rejection(readAll({ ...conf, page_key: ["a", "b"] }, db.ctx));
   assert.match(empty.message, /without a value/);

@@ -297,6 +297,22 @@ export const LOAD: Mutant[] = [
     tests: ["integration/load_text_test.ts: copyOut(): what is not read"],
   },
   {
+    id: "load/copied-controls",
+    file: "store/copy.ts",
+    find: '  v: "\\v",\n',
+    replace: "",
+    breaks: "each character that COPY writes with a backslash is read as it was",
+    tests: ["integration/load_text_test.ts: copyOut() and copiedText() give back"],
+  },
+  {
+    id: "load/copy-one-statement",
+    file: "store/copy.ts",
+    find: "connection.parse({ text: this.#text });",
+    replace: "connection.query(this.#text); return;",
+    breaks: "what is read by COPY is one statement",
+    tests: ["integration/load_text_test.ts: copyOut() and copiedText() give back"],
+  },
+  {
     id: "load/shared-comparison",
     file: "store/event_keys.ts",
     find: "set local jit = off; set local parallel_tuple_cost = 0.01`",

@@ -5,7 +5,15 @@ import { identify } from "../../field_path.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import { type CursorBounds, cursorCondition, pinCursor } from "./cursor.ts";
-import { fromClause, keyColumns, keyTuple, Params, type TypedColumn } from "./relation.ts";
+import {
+  fromClause,
+  keyColumns,
+  keyTuple,
+  Params,
+  primaryKey,
+  type TypedColumn,
+  valueTuple,
+} from "./relation.ts";
 import { describeSource, readOnly, withSession } from "./session.ts";
 
 const DEFAULT_CHUNK = 50_000;
@@ -95,41 +103,93 @@ interface KeyQuery {
   cursor: CursorBounds | undefined;
 }
 
-/** Every chunk's last key, and how many rows there are up to it. */
+interface Bound {
+  /** How many rows there are up to it. */
+  rows: number;
+  /** The last key of a chunk. */
+  upto: string[];
+}
+
+/** Every chunk's last key, and whether the cap left rows out. */
 async function keyBounds(
   client: Client,
   conf: PostgresConf,
   { key, cursor, ctx }: KeyQuery & { ctx: PlanContext },
-): Promise<{ bounds: { rows: number; upto: string[] }[]; capped: boolean }> {
+): Promise<{ bounds: Bound[]; capped: boolean }> {
+  const chunkSize = ctx.chunkSize ?? DEFAULT_CHUNK;
+  const steps = cursor === undefined && ctx.maxRecords === undefined
+    ? await indexSteps(client, conf, { key, chunkSize })
+    : [];
+  const before = steps.at(-1);
   const params = new Params();
-  const condition = cursor === undefined ? "true" : cursorCondition(cursor, params);
+  const condition = cursor !== undefined
+    ? cursorCondition(cursor, params)
+    : before !== undefined
+    ? `${keyTuple(key)} > ${valueTuple(key, before.upto, params)}`
+    : "true";
   const columns = key.map((_, i) => `k${i}`).join(", ");
   // One row more than the cap tells whether it left any out.
   const cap = ctx.maxRecords === undefined
     ? ""
     : `order by ${columns} limit ${params.add(ctx.maxRecords + 1, "int8")}`;
-  const chunk = params.add(ctx.chunkSize ?? DEFAULT_CHUNK, "int8");
+  const chunk = params.add(chunkSize, "int8");
   const most = params.add(ctx.maxRecords ?? null, "int8");
-  const { rows } = await client.query<{ n: string; total: string; upto: string[] }>(
-    `select n, total, array[${key.map((_, i) => `k${i}::text`).join(", ")}] as upto
+  const { rows } = await client.query<{ n: string; upto: string[] }>(
+    `select n, ${textsOf(key)} as upto
      from (
        select ${columns}, row_number() over w as n,
-         lead(true) over w is null as is_last,
-         count(*) over () as total
+         lead(true) over w is null as is_last
        from (
          select ${key.map(({ name }, i) => `source_rows.${quoteIdent(name)} as k${i}`).join(", ")}
          from ${fromClause(conf)} where ${condition} ${cap}
        ) as keys
        window w as (order by ${columns})
      ) as numbered
-     where (n % ${chunk} = 0 or is_last or n = ${most}) and n <= coalesce(${most}, n)
+     where n % ${chunk} = 0 or is_last or n = ${most}
      order by n`,
     params.values,
   );
-  return {
-    bounds: rows.map(({ n, upto }) => ({ rows: Number(n), upto })),
-    capped: ctx.maxRecords !== undefined && Number(rows[0]?.total ?? 0) > ctx.maxRecords,
+  const numbered = rows.map(({ n, upto }) => ({ rows: (before?.rows ?? 0) + Number(n), upto }));
+  const bounds = [...steps, ...numbered.filter(({ rows }) => rows <= (ctx.maxRecords ?? rows))];
+  return { bounds, capped: bounds.length < steps.length + numbered.length };
+}
+
+/**
+ * The last keys of whole chunks of a table, found in the index of its primary key alone: eight times as fast as numbering
+ * all rows. None where rows would have to be looked up in the table, one by one at random.
+ */
+async function indexSteps(
+  client: Client,
+  conf: PostgresConf,
+  { key, chunkSize }: { key: TypedColumn[]; chunkSize: number },
+): Promise<Bound[]> {
+  if (conf.table === undefined) return [];
+  const { names, indexOnly } = await primaryKey(client, conf);
+  if (!indexOnly || names.join("\n") !== key.map(({ name }) => name).join("\n")) return [];
+  const columns = key.map((_, i) => `k${i}`).join(", ");
+  const step = (condition: string) => {
+    const list = key.map(({ name }) => `source_rows.${quoteIdent(name)}`).join(", ");
+    return `select ${list} from ${fromClause(conf)} ${condition}
+      order by ${list} offset ${chunkSize - 1} limit 1`;
   };
+  // a plan that sorts would do so at each step
+  await client.query("set local enable_sort = off");
+  const { rows } = await client.query<{ upto: string[] }>(
+    `with recursive steps(n, ${columns}) as (
+       (select 1, first.* from (${step("")}) as first)
+       union all
+       select n + 1, next.*
+       from steps cross join lateral (${step(`where ${keyTuple(key)} > (${columns})`)}) as next
+     )
+     select ${textsOf(key)} as upto from steps order by n`,
+  );
+  await client.query("set local enable_sort to default");
+  return rows.map(({ upto }, i) => ({ rows: (i + 1) * chunkSize, upto }));
+}
+
+/** A list of the texts of k0, k1, … */
+function textsOf(key: TypedColumn[]): string {
+  return `array[${key.map((_, i) => `k${i}::text`).join(", ")}]`;
 }
 
 async function refuseNullKeys(

@@ -1,5 +1,6 @@
 import { say } from "../../../vocabulary/messages.ts";
-import { type Client, firstRowsOf, quoteIdent } from "../../../store/pg.ts";
+import { copiedText, copyOut } from "../../../store/copy.ts";
+import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { put } from "../../numbers.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { NumberRangeError } from "../json_text.ts";
@@ -14,7 +15,7 @@ import {
 } from "../source.ts";
 import { type CursorBounds, cursorCondition } from "./cursor.ts";
 import type { KeySlice } from "./plan.ts";
-import { fromClause, keyTuple, Params, valueTuple } from "./relation.ts";
+import { fromClause, keyTuple, Literals, Params, valueTuple } from "./relation.ts";
 import { asSourceProblem, describeSource, openSession, readOnly } from "./session.ts";
 import { type ColumnReader, columnReaders } from "./values.ts";
 
@@ -23,38 +24,59 @@ import { type ColumnReader, columnReaders } from "./values.ts";
  * rows are suddenly larger only the first are kept.
  */
 const PAGE_BYTES = 8 * 1024 ** 2;
+/** A page has so many times db_page_size rows: each costs the way to the source and back. */
+const PAGE_FACTOR = 16;
 const FIRST_PAGE = 100;
 const GROWTH = 8;
 
-type Batch = RecordBatch;
-type TextRow = (string | null)[];
+const LINE_END = 10;
+// PostgreSQL sends no other, whatever the encoding of the database
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
-// The driver would turn dates, numbers and JSON into values that lose digits.
-const AS_TEXT = { getTypeParser: () => (value: string) => value };
+/** The fields of a row as PostgreSQL writes them, null for NULL. */
+type TextRow = (string | null)[];
 
 /** Reads the rows of a slice page by page, each in a short read-only transaction. */
 export async function* readPostgres(
   conf: PostgresConf,
   slice: KeySlice,
   ctx: ReadContext,
-): AsyncGenerator<Batch, void, void> {
+): AsyncGenerator<RecordBatch, void, void> {
   const client = await openSession(conf, ctx);
   const abort = () => void client.end().catch(() => {});
   ctx.signal.addEventListener("abort", abort, { once: true });
   try {
     const columns = await readOnly(client, () => describeColumns(client, conf));
+    const key = keyFields(slice, columns);
+    const most = ctx.pageSize * PAGE_FACTOR;
     let after = slice.after;
-    let size = Math.min(ctx.pageSize, FIRST_PAGE);
+    let size = Math.min(most, FIRST_PAGE);
+    /** The row after the page before. */
+    let next: TextRow | undefined;
     while (true) {
-      const page = await readOnly(
-        client,
-        () => readPage(client, conf, { slice, columns, after, size }),
-      );
-      const fitting = Math.floor(PAGE_BYTES * page.rows.length / Math.max(1, page.bytes));
-      size = Math.max(1, Math.min(ctx.pageSize, size * GROWTH, fitting));
-      if (page.rows.length > 0) yield page.rows;
-      if (page.last === undefined) return;
-      after = page.last;
+      const statement = pageStatement(conf, { slice, columns, key, after, size });
+      const page = await readOnly(client, async () => {
+        if (next !== undefined) {
+          await refuseEqualKeys(client, conf, { slice, after, next: textsOf(next, key) });
+        }
+        return await fetchPage(client, statement);
+      });
+      const isLast = !page.cut && page.rowCount <= size;
+      let before: TextRow | undefined;
+      let count = 0;
+      for (const rows of rowsOf(page.blocks)) {
+        refuseRepeatedKeys(before === undefined ? rows : [before, ...rows], conf, key);
+        if (!isLast && before !== undefined) rows.unshift(before);
+        before = isLast ? rows.at(-1)! : rows.pop()!;
+        if (rows.length === 0) continue;
+        count += rows.length;
+        after = textsOf(rows.at(-1)!, key);
+        yield toBatch(rows, columns, conf);
+      }
+      if (isLast) return;
+      next = before;
+      const fitting = Math.floor(PAGE_BYTES * count / page.bytes);
+      size = Math.max(1, Math.min(most, size * GROWTH, fitting));
     }
   } catch (error) {
     ctx.signal.throwIfAborted();
@@ -70,16 +92,15 @@ export async function firstRows(
   client: Client,
   conf: PostgresConf,
   count: number,
-): Promise<Batch> {
+): Promise<RecordBatch> {
   return await readOnly(client, async () => {
     const columns = await describeColumns(client, conf);
-    const { rows } = await firstRowsOf<TextRow>(client, {
-      text: `select ${selectList(columns)} from ${fromClause(conf)} limit $1`,
-      values: [count],
-      rowMode: "array",
-      types: AS_TEXT,
-    }, bytesUpTo(PAGE_BYTES));
-    return toBatch(rows, columns, conf);
+    const limit = new Literals().add(count, "int8");
+    const { blocks } = await fetchPage(
+      client,
+      `select ${selectList(columns)} from ${fromClause(conf)} limit ${limit}`,
+    );
+    return toBatch([...rowsOf(blocks)].flat(), columns, conf);
   });
 }
 
@@ -101,45 +122,117 @@ function selectList(columns: ColumnReader[]): string {
     .join(", ");
 }
 
+/** The columns that rows are paged by, and which fields of a row have their texts. */
+interface KeyField {
+  name: string;
+  field: number;
+  /** Where no column is read as the text that it has: SQL of one more field. */
+  select?: string;
+}
+
+function keyFields(slice: KeySlice, columns: ColumnReader[]): KeyField[] {
+  let field = columns.length;
+  return slice.key.map(({ name }) => {
+    const at = columns.findIndex((column) => column.name === name && column.select === "{}");
+    if (at >= 0) return { name, field: at };
+    return { name, field: field++, select: `source_rows.${quoteIdent(name)}::text` };
+  });
+}
+
 interface PageOptions {
   slice: KeySlice;
   columns: ColumnReader[];
+  key: KeyField[];
   after: string[];
   size: number;
 }
 
-async function readPage(
-  client: Client,
+/** One row more than the page: whether there is more, and whether keys repeat. */
+function pageStatement(
   conf: PostgresConf,
-  { slice, columns, after, size }: PageOptions,
-): Promise<{ rows: Batch; bytes: number; last: string[] | undefined }> {
-  const params = new Params();
-  const key = keyTuple(slice.key);
-  const conditions = [`${key} <= ${valueTuple(slice.key, slice.upto, params)}`];
-  if (after.length > 0) conditions.push(`${key} > ${valueTuple(slice.key, after, params)}`);
+  { slice, columns, key, after, size }: PageOptions,
+): string {
+  const literals = new Literals();
+  const tuple = keyTuple(slice.key);
+  const conditions = [`${tuple} <= ${valueTuple(slice.key, slice.upto, literals)}`];
+  if (after.length > 0) conditions.push(`${tuple} > ${valueTuple(slice.key, after, literals)}`);
   if ("column" in slice.cursor) {
-    conditions.push(cursorCondition(slice.cursor as CursorBounds, params));
+    conditions.push(cursorCondition(slice.cursor as CursorBounds, literals));
   }
-  const keys = slice.key.map(({ name }) => `source_rows.${quoteIdent(name)}`);
-  let bytes = 0;
-  const { rows, cut } = await firstRowsOf<TextRow>(client, {
-    // One row more than the page: whether there is more, and whether keys repeat.
-    text: `select ${[selectList(columns), ...keys.map((name) => `${name}::text`)].join(", ")}
-      from ${fromClause(conf)} where ${conditions.join(" and ")}
-      order by ${keys.join(", ")} limit ${params.add(size + 1, "int8")}`,
-    values: params.values,
-    rowMode: "array",
-    types: AS_TEXT,
-  }, (row) => {
-    const isFull = bytes > PAGE_BYTES;
-    bytes += bytesOf(row);
-    return isFull;
-  });
-  refuseRepeatedKeys(rows, conf, { slice, columns });
-  const isLast = !cut && rows.length <= size;
-  const page = isLast ? rows : rows.slice(0, -1);
-  const last = isLast ? undefined : keyOf(page.at(-1)!, columns);
-  return { rows: toBatch(page, columns, conf), bytes, last };
+  const order = slice.key.map(({ name }) => `source_rows.${quoteIdent(name)}`).join(", ");
+  const more = key.flatMap(({ select }) => select === undefined ? [] : [select]);
+  return `select ${[selectList(columns), ...more].join(", ")}
+    from ${fromClause(conf)} where ${conditions.join(" and ")}
+    order by ${order} limit ${literals.add(size + 1, "int8")}`;
+}
+
+interface Page {
+  /** Text of COPY; what stands behind the last end of a line is a row that was cut. */
+  blocks: Uint8Array[];
+  bytes: number;
+  /** Whether rows of the statement may be left out, as there were too many bytes. */
+  cut: boolean;
+  /** Rows of the statement, unless it was cut. */
+  rowCount: number;
+}
+
+/** What a statement answers, by COPY: its text is taken apart much faster than the driver's messages. */
+async function fetchPage(client: Client, statement: string): Promise<Page> {
+  const copy = copyOut(client, `copy (${statement}) to stdout`);
+  const page: Page = { blocks: [], bytes: 0, cut: false, rowCount: 0 };
+  let lines = 0;
+  for await (const block of copy) {
+    page.blocks.push(block);
+    page.bytes += block.length;
+    lines += linesUpTo(2 - lines, block);
+    // a page has a row, and one that tells that there is more
+    page.cut = page.bytes > PAGE_BYTES && lines === 2;
+    if (page.cut) break;
+  }
+  page.rowCount = copy.rowCount;
+  return page;
+}
+
+/** How many lines end in a block, counted up to `most`. */
+function linesUpTo(most: number, block: Uint8Array): number {
+  let lines = 0;
+  for (let at = 0; lines < most; lines++) {
+    at = block.indexOf(LINE_END, at) + 1;
+    if (at === 0) break;
+  }
+  return lines;
+}
+
+/** The rows of a page, at least one at a time; none of those that were cut. */
+function* rowsOf(blocks: Uint8Array[]): Generator<TextRow[]> {
+  let begun: Uint8Array[] = [];
+  for (const block of blocks) {
+    const end = block.lastIndexOf(LINE_END);
+    if (end < 0) {
+      begun.push(block);
+      continue;
+    }
+    yield utf8.decode(joined([...begun, block.subarray(0, end)])).split("\n").map(fieldsOf);
+    begun = [block.subarray(end + 1)];
+  }
+}
+
+function joined(parts: Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let used = 0;
+  for (const part of parts) {
+    whole.set(part, used);
+    used += part.length;
+  }
+  return whole;
+}
+
+function fieldsOf(line: string): TextRow {
+  const fields: TextRow = line.split("\t");
+  if (!line.includes("\\")) return fields;
+  for (let i = 0; i < fields.length; i++) fields[i] = copiedText(fields[i]!);
+  return fields;
 }
 
 function toBatch(rows: TextRow[], columns: ColumnReader[], conf: PostgresConf): RecordBatch {
@@ -160,37 +253,34 @@ function toBatch(rows: TextRow[], columns: ColumnReader[], conf: PostgresConf): 
   return batch;
 }
 
-function bytesOf(row: TextRow): number {
-  let bytes = 0;
-  for (const value of row) bytes += value?.length ?? 0;
-  return bytes;
+function textsOf(row: TextRow, key: KeyField[]): string[] {
+  return key.map(({ field }) => row[field]!);
 }
 
-/** Whether so many bytes have come, with this row. */
-function bytesUpTo(most: number): (row: TextRow) => boolean {
-  let bytes = 0;
-  return (row) => (bytes += bytesOf(row)) > most;
+/** That the first row behind a page has a key of its own: 1.0 and 1.00 are one, and the next page begins behind it. */
+async function refuseEqualKeys(
+  client: Client,
+  conf: PostgresConf,
+  { slice: { key }, after, next }: { slice: KeySlice; after: string[]; next: string[] },
+): Promise<void> {
+  const params = new Params();
+  const [a, b] = [valueTuple(key, after, params), valueTuple(key, next, params)];
+  const { rows } = await client.query(`select where ${a} = ${b}`, params.values);
+  if (rows.length > 0) throw sameKey(conf, key.map(({ name }, k) => `${name} = ${next[k]}`));
 }
 
-function keyOf(row: TextRow, columns: ColumnReader[]): string[] {
-  return row.slice(columns.length) as string[];
+function sameKey(conf: PostgresConf, key: string[]): Problem {
+  return new Problem("source-unreadable", {
+    detail: say("rows-same-key", { what: describeSource(conf), key: key.join(", ") }),
+  });
 }
 
 /** Rows with one key could fall between two pages and be lost. */
-function refuseRepeatedKeys(
-  rows: TextRow[],
-  conf: PostgresConf,
-  { slice, columns }: Pick<PageOptions, "slice" | "columns">,
-): void {
+function refuseRepeatedKeys(rows: TextRow[], conf: PostgresConf, key: KeyField[]): void {
   for (let i = 1; i < rows.length; i++) {
-    const key = keyOf(rows[i]!, columns);
-    if (!keyOf(rows[i - 1]!, columns).every((value, k) => value === key[k])) continue;
-    throw new Problem("source-unreadable", {
-      detail: say("rows-same-key", {
-        what: describeSource(conf),
-        key: slice.key.map(({ name }, k) => `${name} = ${key[k]}`).join(", "),
-      }),
-    });
+    const [before, row] = [rows[i - 1]!, rows[i]!];
+    if (!key.every(({ field }) => before[field] === row[field])) continue;
+    throw sameKey(conf, key.map(({ name, field }) => `${name} = ${row[field]}`));
   }
 }
 
@@ -201,17 +291,17 @@ function toRecord(
 ): SourceRecord | Unreadable {
   try {
     const record: SourceRecord = {};
-    columns.forEach(({ name, read }, i) => {
-      const value = row[i];
-      put(record, name, value === null || value === undefined ? null : read(value));
-    });
+    for (let i = 0; i < columns.length; i++) {
+      const { name, read } = columns[i]!;
+      const value = row[i]!;
+      put(record, name, value === null ? null : read(value));
+    }
     return record;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     const rule = error instanceof NumberRangeError ? "number_range" : "json_syntax";
-    const raw = JSON.stringify(
-      Object.fromEntries(columns.map(({ name }, i) => [name, row[i]])),
-    ).slice(0, RAW_LIMIT);
+    const raw = JSON.stringify(Object.fromEntries(columns.map(({ name }, i) => [name, row[i]])))
+      .slice(0, RAW_LIMIT);
     return new Unreadable(
       rule,
       say("row-of", { what: describeSource(conf), error: error.message }),

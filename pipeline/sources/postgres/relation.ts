@@ -1,5 +1,5 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
-import { type Client, quoteIdent } from "../../../store/pg.ts";
+import { type Client, quoteIdent, quoteLiteral } from "../../../store/pg.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import { describeSource } from "./session.ts";
@@ -60,28 +60,35 @@ export function fromClause(conf: PostgresConf): string {
  * @throws {Problem} `invalid-conf` when there is neither.
  */
 export async function keyColumns(client: Client, conf: PostgresConf): Promise<TypedColumn[]> {
-  const names = conf.page_key ?? await primaryKey(client, conf);
+  const names = conf.page_key ?? (await primaryKey(client, conf)).names;
+  if (names.length === 0) {
+    throw invalid("page_key", say("no-primary-key", { what: describeSource(conf) }));
+  }
   return await typedColumns(client, conf, names);
 }
 
-async function primaryKey(client: Client, conf: PostgresConf): Promise<string[]> {
+/**
+ * The columns of the table's primary key, none where it has none, and whether PostgreSQL can go through its index
+ * without the table: almost all pages are known to be visible to everybody.
+ */
+export async function primaryKey(
+  client: Client,
+  conf: PostgresConf,
+): Promise<{ names: string[]; indexOnly: boolean }> {
   if (conf.table === undefined) {
     throw invalid("page_key", say("query-needs-key", {}));
   }
-  const { rows } = await client.query<{ name: string }>(
-    `select a.attname as name
+  const { rows } = await client.query<{ name: string; visible: boolean }>(
+    `select a.attname as name, c.relpages > 0 and c.relallvisible >= 0.9 * c.relpages as visible
      from pg_index i
+     join pg_class c on c.oid = i.indrelid
      cross join lateral unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-     where i.indrelid = $1::regclass and i.indisprimary
+     where i.indrelid = $1::regclass and i.indisprimary and k.position <= i.indnkeyatts
      order by k.position`,
     [quotedTable(conf.table)],
   );
-  if (rows.length > 0) return rows.map((row) => row.name);
-  throw invalid(
-    "page_key",
-    say("no-primary-key", { what: describeSource(conf) }),
-  );
+  return { names: rows.map(({ name }) => name), indexOnly: rows[0]?.visible ?? false };
 }
 
 /** Columns of the source with their types. */
@@ -107,6 +114,14 @@ export class Params {
   add(value: unknown, type?: string): string {
     this.values.push(value);
     return `$${this.values.length}${type === undefined ? "" : `::${type}`}`;
+  }
+}
+
+/** Writes the values into the statement: `params.add(7, "int8")` is "'7'::int8". For COPY, which takes none beside it. */
+export class Literals extends Params {
+  override add(value: unknown, type?: string): string {
+    const literal = value === null || value === undefined ? "null" : quoteLiteral(`${value}`);
+    return type === undefined ? literal : `${literal}::${type}`;
   }
 }
 
