@@ -77,6 +77,7 @@ Deno.test("postgres source reads few pages, bounded by bytes, also where rows ar
   const pages = new Map<unknown, { rows: number; bytes: number }>();
   for (const slice of structuredClone((await planSource(conf, ctx)).slices)) {
     for await (const batch of readSource(conf, slice, ctx)) {
+      assert.ok(batch.length <= 1_000);
       for (const { id, body, page } of batch as SourceRecord[]) {
         ids.push(Number(id));
         const text = String(body);

@@ -26,6 +26,7 @@ import { type ColumnReader, columnReaders } from "./values.ts";
 const PAGE_BYTES = 8 * 1024 ** 2;
 /** A page has so many times db_page_size rows: each costs the way to the source and back. */
 const PAGE_FACTOR = 16;
+const BATCH_RECORDS = 1_000;
 const FIRST_PAGE = 100;
 const GROWTH = 8;
 
@@ -212,7 +213,10 @@ function* rowsOf(blocks: Uint8Array[]): Generator<TextRow[]> {
       begun.push(block);
       continue;
     }
-    yield utf8.decode(joined([...begun, block.subarray(0, end)])).split("\n").map(fieldsOf);
+    const lines = utf8.decode(joined([...begun, block.subarray(0, end)])).split("\n");
+    for (let i = 0; i < lines.length; i += BATCH_RECORDS) {
+      yield lines.slice(i, i + BATCH_RECORDS).map(fieldsOf);
+    }
     begun = [block.subarray(end + 1)];
   }
 }

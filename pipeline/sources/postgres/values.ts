@@ -44,6 +44,10 @@ const base64: FromText = (value) => Buffer.from(value.slice(2), "hex").toString(
 
 /** ISO 8601 for times of this era; "infinity" and years BC stay as PostgreSQL writes them. */
 const time: FromText = (value) => {
+  // 2026-02-03 04:05:06.789+00, without a pattern
+  if (value[4] === "-" && value[10] === " " && value.endsWith("+00")) {
+    return `${value.slice(0, 10)}T${value.slice(11, -3)}Z`;
+  }
   const match = /^(\d{4,}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)(\+00)?$/.exec(value);
   return match === null ? value : `${match[1]}T${match[2]}${match[3] === undefined ? "" : "Z"}`;
 };
@@ -52,8 +56,8 @@ const BY_TYPE: Record<number, FromText> = {
   [BOOL]: (value) => value === "t",
   [BYTEA]: base64,
   [INT8]: exactNumber,
-  [INT2]: exactNumber,
-  [INT4]: exactNumber,
+  [INT2]: Number,
+  [INT4]: Number,
   [FLOAT4]: float,
   [FLOAT8]: float,
   [NUMERIC]: exactNumber,
