@@ -210,11 +210,11 @@ Deno.test("a model that takes longer than timeout_ms, waits for a lock included,
   const head = (name: string) =>
     `-- listens: public.orders
 -- writes: public.${name}
--- timeout_ms: 300
+-- timeout_ms: 1000
 `;
   const consumers = await models({
     slow: `${head("slow")}insert into public.slow values (1);\nselect pg_sleep(60)`,
-    many: `${head("many")}${"select pg_sleep(0.05);\n".repeat(20)}`,
+    many: `${head("many")}${"select pg_sleep(0.1);\n".repeat(20)}`,
     locked: `${head("slow")}update public.slow set n = 2`,
   });
   await engine.sql`insert into public.slow values (0)`;
@@ -226,10 +226,10 @@ Deno.test("a model that takes longer than timeout_ms, waits for a lock included,
       const [delivery] = await ended(engine, name);
       assert.match(
         delivery!.error!,
-        new RegExp(`^${name}\\.sql:${line}:1: it did not end within 300 ms \\(timeout_ms\\)`),
+        new RegExp(`^${name}\\.sql:${line}:1: it did not end within 1000 ms \\(timeout_ms\\)`),
       );
     }
-    assert.match((await ended(engine, "many"))[0]!.error!, /it did not end within 300 ms/);
+    assert.match((await ended(engine, "many"))[0]!.error!, /it did not end within 1000 ms/);
     await client.query("rollback");
   });
   assert.deepEqual((await engine.sql`select n from public.slow`).map(({ n }) => n), [0]);
