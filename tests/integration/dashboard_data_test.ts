@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { datasetFacts, profileDataset } from "../../store/dataset_page.ts";
 import { proposeColumns } from "../../store/datasets.ts";
-import { searchAll } from "../../store/search.ts";
+import { type FoundRecords, searchAll } from "../../store/search.ts";
 import { connect } from "../../store/pg.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -69,6 +69,51 @@ Deno.test("what is searched for is text, whatever the database makes of backslas
   assert.equal((await engine.sql`select to_regclass('public.pwned') as t`)[0]!.t, null);
   const found = await searchAll(engine.sql, `"a\\\\' b"`);
   assert.equal(found.rejected.records.length, 1, JSON.stringify(found));
+});
+
+Deno.test("rejected records that have a text are found in those of the newest run first, in their order, cut around the text", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const runs: string[] = [];
+  for (const label of ["old", "new", "none"]) {
+    runs.push((await engine.submit({ run_label: label, batch_size: 5 })).run_id);
+    await sql`update etl.runs set requested_at = now() - ${
+      3 - runs.length
+    } * interval '1 hour' where run_id = ${runs.at(-1)!}`;
+  }
+  // more than are looked through at once; the order in the table is another one
+  await sql`insert into etl.quarantine (run_id, chunk_no, position, "output", rule, message, raw)
+    select run_id, n % 3, n, 0, 'type', 'm', case when n % 50 = 0 then repeat('a', 100) || 'ÄNDERE' || n || repeat('z', 300) else n::text end
+    from unnest(${runs.slice(0, 2)}::uuid[]) as run_id, generate_series(3500, 1, -1) as n`;
+  const found = async (text: string, shown: number) =>
+    (await sql<{ found: FoundRecords }[]>`
+      select etl.search_rejected(${text}, ${shown}, 60000) as found`)[0]!.found;
+  const requested = async (run: number) =>
+    (await sql<
+      { at: string }[]
+    >`select etl.iso(requested_at) as at from etl.runs where run_id = ${runs[run]!}`)[0]!.at;
+  const which = ({ records }: FoundRecords) =>
+    records.map(({ run_label, raw }) => `${run_label} ${/e(\d+)/i.exec(raw)![1]}`);
+  const order = Array.from({ length: 70 }, (_, i) => 50 * (i + 1))
+    .sort((a, b) => a % 3 - b % 3 || a - b);
+  const all = await found("ändere", 200);
+  assert.deepEqual(which(all), ["new", "old"].flatMap((run) => order.map((n) => `${run} ${n}`)));
+  assert.deepEqual([all.looked, all.cut, all.back_to], [7000, false, await requested(0)]);
+  const { raw, ...first } = all.records[0]!;
+  assert.equal(raw, `${"a".repeat(60)}ÄNDERE150${"z".repeat(131)}`);
+  assert.deepEqual(first, {
+    ...{ run_id: runs[1], run_label: "new", requested_at: await requested(1) },
+    ...{ rule: "type", message: "m", file: null, line: null },
+  });
+
+  const some = await found("ändere", 2);
+  assert.deepEqual([which(some), some.cut], [["new 150", "new 300"], true]);
+  assert.ok(some.looked <= 1000, `${some.looked}: no further than they were found`);
+  assert.equal(some.back_to, await requested(1));
+  const nothing = await found("nowhere", 2);
+  assert.deepEqual([nothing.records, nothing.cut], [[], false]);
+  const [late] = await sql`select etl.search_rejected('nowhere', 2, 0) as found`;
+  assert.deepEqual({ ...late!.found }, { records: [], looked: 0, back_to: null, cut: true });
 });
 
 Deno.test("a table that a client keeps locked holds up neither the page of its dataset nor a proposal of columns", async (t) => {

@@ -46,7 +46,12 @@ const cursors = async ({ sql }: Engine) =>
 Deno.test("incremental: a run reads what has changed since the last one, whatever its label, and keeps where it got to", async (t) => {
   await using place = await shop(t);
   const { engine, change } = place;
-  const load = (run_label: string) => engine.succeed({ run_label, source: SOURCE });
+  const load = async (run_label: string) => {
+    const run = await engine.succeed({ run_label, source: SOURCE });
+    const [moved] = await engine.sql`select run_id from etl.cursors`;
+    assert.equal(moved!.run_id, run.run_id, "the run that moved it last");
+    return run;
+  };
   assert.deepEqual(counts(await load("a")), [3, 3, 0, 0]);
   assert.deepEqual(await cursors(engine), ["shop public.etl_improved_events 3"]);
   await change("update orders set v = 'second', changed = 4 where id = 1");

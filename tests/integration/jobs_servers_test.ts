@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { setUpJobs } from "../../scripts/setup_jobs.ts";
+import { workOnJobs } from "../../queue/kinds_of_work.ts";
+import type { WorkLoop } from "../../queue/work_loop.ts";
 import { Database } from "../../store/database.ts";
 import { beginDueJob, endJob, type JobsReport, schedulerIsWrong } from "../../store/jobs.ts";
 import { connect } from "../../store/pg.ts";
@@ -192,4 +194,31 @@ Deno.test("of the times that the servers ran a job the newest 500 are kept; one 
   const kept = await sql<{ name: string; n: number }[]>`
     select name, count(*)::int as n from etl.job_runs group by name order by name`;
   assert.deepEqual(kept.map(({ name, n }) => [name, n]), [["j", 500], ["other", 505]]);
+});
+
+Deno.test("a job that fails comes again after pauses that double up to an hour, and no later than at its next time", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql, deps: { log } } = engine;
+  const work = new Map<string, () => Promise<unknown>>();
+  const loop = {
+    onLeased: (kind: string, done: () => Promise<unknown>) => void work.set(kind, done),
+  };
+  await workOnJobs(loop as unknown as WorkLoop, { sql, log });
+  await sql`alter function etl.request_maintenance rename to gone`;
+  const pauseAfter = async (failures: number, schedule: string) => {
+    await sql`insert into etl.jobs (name, schedule, next_at, failures) values ('etl_maintenance', ${schedule}, now(), ${failures})
+      on conflict (name) do update set schedule = excluded.schedule, next_at = excluded.next_at, failures = excluded.failures`;
+    await work.get("job etl_maintenance")!();
+    const [job] = await sql<{ minutes: number; failures: number }[]>`
+      select round(extract(epoch from j.next_at - r.started_at) / 60)::int as minutes, j.failures
+      from etl.jobs as j join etl.job_runs as r on r.name = j.name
+      where j.name = 'etl_maintenance' order by r.job_run_no desc limit 1`;
+    assert.equal(job!.failures, failures + 1);
+    return job!.minutes;
+  };
+  const rarely = "0 0 29 2 *";
+  const pauses = [];
+  for (const failures of [0, 3, 5, 6, 20]) pauses.push(await pauseAfter(failures, rarely));
+  assert.deepEqual(pauses, [1, 8, 32, 60, 60]);
+  assert.ok(await pauseAfter(9, "* * * * *") <= 1);
 });

@@ -343,6 +343,24 @@ Deno.test("events are as old as they occurred, or were first seen; a preview cou
   assert.equal((await maintain(engine, {})).state, "succeeded", "asked once");
 });
 
+Deno.test("lines of an audit stay for seven days, whatever cutoff the task was given, and only those that went are counted", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`insert into public.etl_improved_audit (event, created_at)
+    select 'old', now() - n * interval '1 day' from unnest(array[0, 6, 6.9, 7.1, 8]) as n`;
+  const left = await counted(sql, "public.etl_improved_audit") - 2;
+  const [{ id }] = await sql<[{ id: string }]>`select etl.request_maintenance() as id`;
+  await sql`update etl.maintenance_runs set state = 'running', attempt = 1, started_at = now()`;
+  await sql`update etl.maintenance_tasks set state = 'running', started_at = now(), cutoff = now() where task = 'clean_old_audit'`;
+  const [row] = await sql`
+    select deleted::int from etl.delete_old(${id}, 1, 'clean_old_audit', 'public.etl_improved_audit')`;
+  assert.equal(row!.deleted, 2);
+  assert.equal(await counted(sql, "public.etl_improved_audit"), left + 1, "and the request itself");
+  // nor does the owner's function delete more, which is all that the role of a server may call
+  await sql`select etl.delete_audit('public.etl_improved_audit', array_agg(ctid), now()) from public.etl_improved_audit`;
+  assert.equal(await counted(sql, "public.etl_improved_audit"), left + 1);
+});
+
 Deno.test("a wrong conf of a maintenance is refused, with the name that was meant", async (t) => {
   await using engine = await startEngine(t);
   const response = await engine.post("/api/etl/maintenance", {

@@ -66,7 +66,8 @@ Deno.test("channels: a failing one rests for five minutes at most, is known by w
   for (const subject of ["old", "new"]) {
     await sql`select etl.notify_channels('raised', jsonb_build_object('kind', 'test', 'subject', ${subject}::text))`;
   }
-  await sql`update etl.notifications set created_at = now() - interval '25 hours' where payload ->> 'subject' = 'old'`;
+  await sql`update etl.notifications set created_at = now() - case payload ->> 'subject' when 'old' then interval '25 hours'
+    else interval '23 hours' end`;
   await sql`insert into etl.notification_channels (channel, failures, failing_since) values ('slack', 20, now() - interval '1 hour')`;
   const stopping = new AbortController();
   const lease = (await Lease.claim(sql, "channel slack", { stopping: stopping.signal, log }))!;

@@ -402,6 +402,36 @@ Deno.test("a run without a sign of life is claimed by anybody, one that is alive
   assert.equal(row!.last, "the disk is full", "and hides no cause");
 });
 
+Deno.test("a run is left for 10 s to the command that asked for it, which takes none of others unless its own has waited as long for a place", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const by = (claim: typeof claimRun, serverId: string) =>
+    claim(sql, { serverId, maxAttempts: 5 }).then((claimed) => claimed?.run.run_label ?? null);
+  const admittedAgo = (label: string, seconds: number) =>
+    sql`update etl.runs set admitted_at = clock_timestamp() - ${seconds} * interval '1 second' where run_label = ${label}`;
+  const conf = (label: string) => ({ run_label: label, batch_size: 5 });
+  await engine.submit(conf("own"), { server_id: "command" });
+  await admittedAgo("own", 7);
+  assert.equal(await by(claimRun, "server"), null);
+  assert.equal(await by(claimOwnRun, "another command"), null);
+  assert.equal(await by(claimOwnRun, "command"), "own");
+  await engine.submit(conf("left"), { server_id: "a command that died" });
+  await admittedAgo("left", 11);
+  assert.equal(await by(claimOwnRun, "command"), null, "it has no run that waits");
+  assert.equal(await by(claimRun, "server"), "left");
+
+  await engine.submit(conf("others"));
+  await engine.submit(conf("waits"), { server_id: "command" });
+  await sql`update etl.runs set admitted_at = null, requested_at = clock_timestamp() - interval '7 seconds' where run_label = 'waits'`;
+  await admittedAgo("others", 11);
+  assert.equal(await by(claimOwnRun, "command"), null, "its own may get a place yet");
+  await sql`update etl.runs set requested_at = clock_timestamp() - interval '11 seconds' where run_label = 'waits'`;
+  await admittedAgo("others", 7);
+  assert.equal(await by(claimOwnRun, "command"), null, "a server may take it");
+  await admittedAgo("others", 11);
+  assert.equal(await by(claimOwnRun, "command"), "others", "where no server frees a place");
+});
+
 Deno.test("a server goes on with its run however late its signs of life are, and starts it no second time", async (t) => {
   await using db = await testDatabase(t);
   await query(

@@ -137,3 +137,58 @@ Deno.test("a run that had got on when its server died has used no attempt up; on
     where run_label = 'steady'`;
   assert.equal((await claim(engine, "busy"))?.run_label, "patient", "until it has worked for 20 s");
 });
+
+Deno.test("what a run was spared counts once: not again with a later death, nor after a retry; who died there long before was no companion", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { sql } = engine;
+  const takes = async (serverId: string, ...expected: string[]) => {
+    const taken: string[] = [];
+    for (let n = 0; n < expected.length; n++) {
+      const found = await claimRun(sql, { serverId, maxAttempts: 9 });
+      taken.push(found?.run.run_label ?? "none");
+    }
+    assert.deepEqual(taken.sort(), expected.toSorted(), serverId);
+  };
+  const ends = (label: string) =>
+    sql`select etl.finish_run(run_id, attempt, '{"state": "failed", "error": {"detail": "x"}}')
+      from etl.runs where run_label = ${label}`;
+  const counted = async (label: string) => (await stateOf(engine, label)).counted;
+
+  await requested(engine, ["bad", "beside"]);
+  await takes("s1", "bad", "beside");
+  await dies(engine, "s1");
+  await takes("s2", "bad", "beside");
+  await ends("beside");
+  for (const [n, expected] of [3, 4, 5].entries()) {
+    await dies(engine, `s${n + 2}`);
+    await takes(`s${n + 3}`, "bad");
+    assert.equal(await counted("bad"), expected, "each attempt once");
+  }
+  await ends("bad");
+
+  await requested(engine, ["again", "other"]);
+  await takes("t1", "again", "other");
+  await dies(engine, "t1");
+  await takes("t2", "again", "other");
+  await ends("other");
+  await ends("again");
+  await sql`select etl.retry_run(run_id) from etl.runs where run_label = 'again'`;
+  await requested(engine, ["more"]);
+  await takes("t3", "again", "more");
+  await dies(engine, "t3");
+  await takes("t4", "again", "more");
+  assert.equal(await counted("again"), 1, "spared");
+  await ends("more");
+  await dies(engine, "t4");
+  await takes("t5", "again");
+  assert.equal(await counted("again"), 3, "the attempts since the retry");
+  await ends("again");
+
+  await requested(engine, ["late"]);
+  await takes("u1", "late");
+  await sql`update etl.runs set died_on = 'u1', died_at = now() - interval '1 hour' where run_label = 'bad'`;
+  await dies(engine, "u1");
+  await takes("u2", "late");
+  assert.equal(await counted("late"), 2);
+  assert.match((await stateOf(engine, "late")).detail!, /No other run was on it/);
+});

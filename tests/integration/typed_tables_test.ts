@@ -621,7 +621,17 @@ Deno.test("new fields get columns, by policy or by hand, and reach rows that did
     "since",
     "new_field",
   ]);
+  await load(engine, [{ id: 1, other: "x" }], { table_name: "others" });
   assert.deepEqual(counts(await load(engine, grown, { source })), [0, 0, 7, 0, 0]);
+  const events = await (await engine.request("/api/datasets/events?limit=2")).json();
+  assert.deepEqual(
+    events.items.map((event: { dataset: string; schema_changed: boolean }) => [
+      event.dataset,
+      event.schema_changed,
+    ]),
+    [["public.orders", false], ["public.others", false]],
+    "each is compared with the last one of its own dataset",
+  );
 
   const alter = async (body: object) => {
     const answer = await engine.request("/api/datasets/public.orders/columns", {

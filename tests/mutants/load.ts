@@ -1236,4 +1236,29 @@ export const LOAD: Mutant[] = [
     breaks: "a key that begins with a byte order mark is looked up as it is",
     tests: ["integration/load_versions_test.ts: a key that begins with a byte order mark"],
   },
+  {
+    id: "load/event-schema-own",
+    file: "sql/runs/finish.sql",
+    find:
+      "where e.dataset = run.schema_name || '.' || run.table_name and e.details ? 'schema' order",
+    replace: "where e.details ? 'schema' order",
+    breaks: "an event is compared with the last one of its own dataset",
+    tests: ["integration/typed_tables_test.ts: new fields get columns"],
+  },
+  {
+    id: "load/event-schema-last",
+    file: "sql/runs/finish.sql",
+    find: "e.details ? 'schema' order by e.event_no desc limit 1), false)",
+    replace: "e.details ? 'schema' order by e.event_no limit 1), false)",
+    breaks: "an event is compared with the last one of its dataset",
+    tests: ["integration/typed_tables_test.ts: new fields get columns"],
+  },
+  {
+    id: "load/cursor-run",
+    file: "sql/runs/finish.sql",
+    find: "snapshot = excluded.snapshot, run_id = excluded.run_id, updated_at",
+    replace: "snapshot = excluded.snapshot, updated_at",
+    breaks: "a cursor names the run that moved it last",
+    tests: ["integration/incremental_test.ts: incremental: a run reads what has changed"],
+  },
 ];

@@ -1377,4 +1377,28 @@ export const REACTIONS: Mutant[] = [
     breaks: "a short password hides no part of a word",
     tests: ["unit/log_test.ts: log: a long secret is hidden"],
   },
+  {
+    id: "reactions/audit-week",
+    file: "sql/maintenance/maintenance.sql",
+    find: "least(current.cutoff, now() - interval '7 days')",
+    replace: "current.cutoff",
+    breaks: "lines of an audit stay for seven days, and only those that went are counted",
+    tests: ["integration/maintenance_test.ts: lines of an audit stay"],
+  },
+  {
+    id: "reactions/audit-week-owner",
+    file: "sql/maintenance/maintenance.sql",
+    find: "using rows, least(cutoff, now() - interval '7 days');",
+    replace: "using rows, cutoff;",
+    breaks: "the role of a server deletes no new line of an audit",
+    tests: ["integration/maintenance_test.ts: lines of an audit stay"],
+  },
+  {
+    id: "reactions/channel-24h",
+    file: "queue/outbox.ts",
+    find: "const MAX_AGE_HOURS = 24;",
+    replace: "const MAX_AGE_HOURS = 12;",
+    breaks: "what waits is kept for a day",
+    tests: ["integration/outbox_test.ts: channels: a failing one"],
+  },
 ];
