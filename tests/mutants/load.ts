@@ -267,8 +267,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/sent-keys",
     file: "store/copy.ts",
-    find: 'c === "t" ? "\\t"',
-    replace: 'c === "t" ? "t"',
+    find: '  t: "\\t",',
+    replace: '  t: "t",',
     breaks: "keys that are sent with the statement are those of the file",
     tests: ["integration/load_text_test.ts: copyText() and COPY"],
   },
