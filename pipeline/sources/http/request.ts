@@ -278,9 +278,8 @@ function getOnce(url: URL, addresses: Address[], options: GetOptions): Promise<I
   }
   const request = (url.protocol === "https:" ? https : http).get(settings, resolve);
   // interim answers and slow headers keep the socket busy and are no answer
-  const silence = setTimeout(() => {
-    request.destroy(new Interrupted(`no answer for ${options.idleTimeoutMs} ms`));
-  }, options.idleTimeoutMs);
+  const silent = (what: string) => new Interrupted(`no ${what} for ${options.idleTimeoutMs} ms`);
+  const silence = setTimeout(() => request.destroy(silent("answer")), options.idleTimeoutMs);
   // after this there is no answer any more, whoever still waits for one
   request.on("upgrade", (_response, socket) => {
     socket.destroy();
@@ -294,8 +293,11 @@ function getOnce(url: URL, addresses: Address[], options: GetOptions): Promise<I
     const forbidden = error.code === "EPERM" || error.name === "NotCapable";
     reject(forbidden ? notPermitted(url.host, error) : error);
   });
+  let response: IncomingMessage | undefined;
   request.setTimeout(options.idleTimeoutMs, () => {
-    request.destroy(new Error(`no byte for ${options.idleTimeoutMs} ms`));
+    // who reads an answer is told by it, else only that it was aborted
+    if (response === undefined) request.destroy(silent("answer"));
+    else response.destroy(silent("byte of content"));
   });
   const abort = () => {
     request.destroy(options.signal.reason);
@@ -303,7 +305,6 @@ function getOnce(url: URL, addresses: Address[], options: GetOptions): Promise<I
   };
   options.signal.addEventListener("abort", abort, { once: true });
   request.on("close", () => options.signal.removeEventListener("abort", abort));
-  const answered = () => clearTimeout(silence);
-  promise.then(answered, answered);
+  promise.then((answer) => response = answer, () => {}).finally(() => clearTimeout(silence));
   return promise;
 }

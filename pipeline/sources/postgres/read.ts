@@ -50,34 +50,31 @@ export async function* readPostgres(
     const columns = await readOnly(client, () => describeColumns(client, conf));
     const key = keyFields(slice, columns);
     const most = ctx.pageSize * PAGE_FACTOR;
-    let after = slice.after;
     let size = Math.min(most, FIRST_PAGE);
-    /** The row after the page before. */
-    let next: TextRow | undefined;
-    while (true) {
+    const fetch = (after: string[], next?: string[]): Promise<Page> => {
       const statement = pageStatement(conf, { slice, columns, key, after, size });
-      const page = await readOnly(client, async () => {
-        if (next !== undefined) {
-          await refuseEqualKeys(client, conf, { slice, after, next: textsOf(next, key) });
-        }
-        return await fetchPage(client, statement);
+      const page = readOnly(client, async () => {
+        if (next !== undefined) await refuseEqualKeys(client, conf, { slice, after, next });
+        return await fetchPage(client, statement, size);
       });
-      const isLast = !page.cut && page.rowCount <= size;
-      let before: TextRow | undefined;
-      let count = 0;
-      for (const rows of rowsOf(page.blocks)) {
-        refuseRepeatedKeys(before === undefined ? rows : [before, ...rows], conf, key);
-        if (!isLast && before !== undefined) rows.unshift(before);
-        before = isLast ? rows.at(-1)! : rows.pop()!;
-        if (rows.length === 0) continue;
-        count += rows.length;
-        after = textsOf(rows.at(-1)!, key);
-        yield toBatch(rows, columns, conf);
+      // told when it is waited for
+      page.catch(() => {});
+      return page;
+    };
+    let fetching = fetch(slice.after);
+    while (true) {
+      const { rows, next, bytes } = await fetching;
+      refuseRepeatedKeys(rows, conf, key);
+      if (next !== undefined) {
+        const fitting = Math.floor(PAGE_BYTES * rows.length / bytes);
+        size = Math.max(1, Math.min(most, size * GROWTH, fitting));
+        // while this page is worked on
+        fetching = fetch(textsOf(rows.at(-1)!, key), textsOf(next, key));
       }
-      if (isLast) return;
-      next = before;
-      const fitting = Math.floor(PAGE_BYTES * count / page.bytes);
-      size = Math.max(1, Math.min(most, size * GROWTH, fitting));
+      for (let i = 0; i < rows.length; i += BATCH_RECORDS) {
+        yield toBatch(rows.slice(i, i + BATCH_RECORDS), columns, conf);
+      }
+      if (next === undefined) return;
     }
   } catch (error) {
     ctx.signal.throwIfAborted();
@@ -97,11 +94,12 @@ export async function firstRows(
   return await readOnly(client, async () => {
     const columns = await describeColumns(client, conf);
     const limit = new Literals().add(count, "int8");
-    const { blocks } = await fetchPage(
+    const { rows, next } = await fetchPage(
       client,
       `select ${selectList(columns)} from ${fromClause(conf)} limit ${limit}`,
+      count,
     );
-    return toBatch([...rowsOf(blocks)].flat(), columns, conf);
+    return toBatch(next === undefined ? rows : [...rows, next], columns, conf);
   });
 }
 
@@ -168,57 +166,36 @@ function pageStatement(
 }
 
 interface Page {
-  /** Text of COPY; what stands behind the last end of a line is a row that was cut. */
-  blocks: Uint8Array[];
+  rows: TextRow[];
+  /** The row behind it, where there is one. */
+  next: TextRow | undefined;
   bytes: number;
-  /** Whether rows of the statement may be left out, as there were too many bytes. */
-  cut: boolean;
-  /** Rows of the statement, unless it was cut. */
-  rowCount: number;
 }
 
-/** What a statement answers, by COPY: its text is taken apart much faster than the driver's messages. */
-async function fetchPage(client: Client, statement: string): Promise<Page> {
-  const copy = copyOut(client, `copy (${statement}) to stdout`);
-  const page: Page = { blocks: [], bytes: 0, cut: false, rowCount: 0 };
-  let lines = 0;
-  for await (const block of copy) {
-    page.blocks.push(block);
-    page.bytes += block.length;
-    lines += linesUpTo(2 - lines, block);
-    // a page has a row, and one that tells that there is more
-    page.cut = page.bytes > PAGE_BYTES && lines === 2;
-    if (page.cut) break;
-  }
-  page.rowCount = copy.rowCount;
-  return page;
-}
-
-/** How many lines end in a block, counted up to `most`. */
-function linesUpTo(most: number, block: Uint8Array): number {
-  let lines = 0;
-  for (let at = 0; lines < most; lines++) {
-    at = block.indexOf(LINE_END, at) + 1;
-    if (at === 0) break;
-  }
-  return lines;
-}
-
-/** The rows of a page, at least one at a time; none of those that were cut. */
-function* rowsOf(blocks: Uint8Array[]): Generator<TextRow[]> {
+/**
+ * The first `size` rows of a statement that asks for one more; fewer where they have too many bytes. By COPY: its text is
+ * taken apart much faster than the driver's messages.
+ */
+async function fetchPage(client: Client, statement: string, size: number): Promise<Page> {
+  const rows: TextRow[] = [];
+  let bytes = 0;
   let begun: Uint8Array[] = [];
-  for (const block of blocks) {
+  let cut = false;
+  for await (const block of copyOut(client, `copy (${statement}) to stdout`)) {
+    bytes += block.length;
     const end = block.lastIndexOf(LINE_END);
-    if (end < 0) {
-      begun.push(block);
-      continue;
+    if (end >= 0) {
+      const lines = utf8.decode(joined([...begun, block.subarray(0, end)])).split("\n");
+      for (const line of lines) rows.push(fieldsOf(line));
+      begun = [];
     }
-    const lines = utf8.decode(joined([...begun, block.subarray(0, end)])).split("\n");
-    for (let i = 0; i < lines.length; i += BATCH_RECORDS) {
-      yield lines.slice(i, i + BATCH_RECORDS).map(fieldsOf);
-    }
-    begun = [block.subarray(end + 1)];
+    begun.push(block.subarray(end + 1));
+    // there is one, and one that tells that there is more
+    cut = bytes > PAGE_BYTES && rows.length > 1;
+    if (cut) break;
   }
+  const next = cut || rows.length > size ? rows.pop() : undefined;
+  return { rows, next, bytes };
 }
 
 function joined(parts: Uint8Array[]): Uint8Array {
