@@ -149,8 +149,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/equal-keys",
     file: "pipeline/sources/postgres/read.ts",
-    find: "if (next !== undefined) {",
-    replace: "if (next === null) {",
+    find: "if (next !== undefined) await refuseEqualKeys(client, conf, { slice, after, next });",
+    replace: "",
     breaks: "keys that are equal and written differently do not lose a row between two pages",
     tests: ["integration/source_postgres_test.ts: refuses a page key that repeats"],
   },
