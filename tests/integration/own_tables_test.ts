@@ -388,3 +388,60 @@ Deno.test("a table of the server's own role gets the columns of a run when it is
     .sql`select count(*)::int as n from pg_index where indrelid = 'public.plain'::regclass`;
   assert.equal(first!.n, 1);
 });
+
+Deno.test("of a chunk whose rows and deletions a table refuses in part, each record counts once, also where it is prepared again for a retry", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.sql.unsafe(
+    `create table public.parts (id bigint primary key, n bigint check (n >= 0));
+    create table public.uses (part bigint references public.parts)`,
+  );
+  const load = (records: unknown[], params: Record<string, unknown> = {}) =>
+    engine.load(records, {
+      layout: "typed",
+      table_name: "parts",
+      add_columns: true,
+      min_acceptance_ratio: 0,
+      chunk_size: 100,
+      ...params,
+    });
+  const deleted = { field: "op", equals: "D" };
+  const gone = (id: number) => ({ id, op: "D" });
+  const counted = (run: Awaited<ReturnType<typeof load>>) => [
+    ...counts(run),
+    run.counts.deleted,
+    run.counts.deletions,
+  ];
+  const stored = async () =>
+    (await engine.sql`select id::int, n::int from public.parts order by id`).map((row) =>
+      Object.values(row).join(":")
+    ).join(" ");
+  await load([1, 2, 3, 4, 5].map((id) => ({ id, n: id })));
+  await engine.sql`insert into public.uses values (2)`;
+  const both = [gone(1), gone(2), { id: 3, n: -3 }, { id: 4, n: 40 }, { id: 6, n: 6 }];
+  assert.deepEqual(counted(await load(both, { deleted })), [1, 1, 0, 0, 2, 1, 1]);
+  assert.equal(await stored(), "2:2 3:3 4:40 5:5 6:6");
+  const rowsOnly = [gone(3), { id: 4, n: -4 }, { id: 5, n: 5 }];
+  assert.deepEqual(counted(await load(rowsOnly, { deleted })), [0, 0, 1, 0, 1, 1, 1]);
+  assert.equal(await stored(), "2:2 4:40 5:5 6:6");
+  // a mirror deletes what its records delete, and what it has no more: 6
+  const mirror = { deleted, write: "mirror", max_delete_ratio: 1 };
+  const once = [gone(2), gone(4), { id: 5, n: 5 }, { id: 7, n: 7 }];
+  assert.deepEqual(counted(await load(once, mirror)), [1, 0, 1, 0, 1, 2, 1]);
+  assert.equal(await stored(), "2:2 5:5 7:7");
+
+  // chunk 0 is published, and so is chunk 1; the ratio fails the run, whose spill goes
+  const short = await load([{ id: 8, n: 8 }, { id: 9, n: -9 }, { id: 10, n: 10 }], {
+    chunk_size: 2,
+    min_acceptance_ratio: 1,
+  });
+  const chunks = () =>
+    engine
+      .sql`select chunk_no, state, events::int, rejected::int, inserted::int from etl.chunks where run_id = ${short.run_id} order by chunk_no`;
+  const before = await chunks();
+  assert.deepEqual(before.map(({ events, rejected }) => [events, rejected]), [[1, 1], [1, 0]]);
+  assert.equal((await engine.post(`/api/etl/runs/${short.run_id}/retry`)).status, 202);
+  const again = await engine.toEnd(short.run_id);
+  assert.equal(again.attempt, 2);
+  assert.deepEqual([short.counts.rejected, again.counts.rejected], [1, 1]);
+  assert.deepEqual(await chunks(), before);
+});

@@ -5,6 +5,7 @@ import { cancelRun, finishRun, planChunks, startRun } from "../../store/runs.ts"
 import { historyPage } from "../../store/history.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { waitFor } from "../helpers/wait_for.ts";
+import { VERSION } from "../../vocabulary/version.ts";
 
 Deno.test("a server that stops in an orderly way uses up no attempt, one that gives up does", async (t) => {
   await using engine = await startEngine(t, { env: { ETL_RUN_MAX_ATTEMPTS: "2" } });
@@ -322,4 +323,48 @@ Deno.test("the metrics, the verdict and the audit of a run are those of its last
   await end(10, { state: "failed", success: false });
   await sql`select etl.retry_run(${run_id})`;
   await end(30, { state: "cancelled", success: true });
+});
+
+Deno.test("what a run has made in schema etl is gone with its end, and what it offered to others when it takes that back", async (t) => {
+  const records = (more: (n: number) => object) =>
+    Array.from({ length: 24 }, (_, n) => JSON.stringify({ id: n, ...more(n) })).join("\n");
+  await using engine = await startEngine(t, {
+    env: { ETL_DATA_SHARED: "true" },
+    files: { "a.ndjson": records(() => ({ x: 1 })), "b.ndjson": records((n) => ({ x: n, y: 1 })) },
+  });
+  const { sql, deps } = engine;
+  await sql`insert into etl.servers (server_id, version, run_slots, seen_until) values ('other', ${VERSION}, 1, now() + interval '1 hour')`;
+  const left = async () => {
+    const [row] = await sql`
+      select (select count(*)::int from pg_class where relname ~ '^manifest_' and relkind = 'r') as manifests,
+        (select count(*)::int from etl.shared_runs) as shared`;
+    return { ...row };
+  };
+  const conf = (path: string) => ({
+    ...{ layout: "typed", table_name: "t", schema_policy: "evolve", chunk_size: 3 },
+    source: { type: "file", path, key: "id" },
+  });
+  // since when it is offered, and since when no more
+  const offered: Promise<number>[] = [];
+  const load = async (path: string) => {
+    const { run_id } = await engine.submit(conf(path));
+    await engine.execute(run_id, {
+      settings: { ...deps.settings, sharesRuns: true, dataShared: true },
+      observer: {
+        taskDone: (_run, { kind }) => {
+          if (kind === "prepare") offered.push(left().then(({ shared }) => shared));
+        },
+      },
+    });
+    return await engine.run(run_id);
+  };
+  const first = await load("a.ndjson");
+  assert.deepEqual([first.state, first.sharing], ["succeeded", { alone: null, left: [] }]);
+  assert.deepEqual(await left(), { manifests: 0, shared: 0 });
+  assert.deepEqual(new Set(await Promise.all(offered.splice(0))), new Set([1]));
+
+  const evolved = await load("b.ndjson");
+  assert.deepEqual([evolved.state, evolved.sharing], ["succeeded", { alone: "columns", left: [] }]);
+  assert.deepEqual(await left(), { manifests: 0, shared: 0 });
+  assert.equal((await Promise.all(offered)).at(-1), 0);
 });

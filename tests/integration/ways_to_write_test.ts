@@ -780,7 +780,7 @@ Deno.test("a deletion that a foreign key or a trigger refuses is quarantined and
   }
   // rows that refer to each other: whoever goes after the others have moved may go
   await engine
-    .sql`create table staff (id integer primary key, chief integer references staff, op text)`;
+    .sql`create table public.staff (id integer primary key, chief integer references public.staff, op text)`;
   const staff = (records: unknown[], more: object) =>
     load(engine, records, {
       layout: "typed",
