@@ -133,6 +133,20 @@ Deno.test("copyOut() and copiedText() give back any text, and copyOut() is one s
   }
 });
 
+Deno.test("copiedText() of a long text is right at each place, and takes little memory", () => {
+  for (const text of ["\t", "\\", "a\\", "\\\\t", "ab\n"]) {
+    for (let before = 0; before < 4; before++) {
+      const long = "x".repeat(before) + text.repeat(40_000);
+      assert.ok(copiedText(copyText(long)) === long, `${text} after ${before}`);
+    }
+  }
+  const tabs = "\\t".repeat(5_000_000);
+  const before = Deno.memoryUsage().heapTotal;
+  assert.equal(copiedText(tabs)!.length, 5_000_000);
+  const grown = Deno.memoryUsage().heapTotal - before;
+  assert.ok(grown < 100e6, `${grown} bytes`);
+});
+
 Deno.test("copyIn() has sent a block when it asks for the next, so that one memory serves all of them", async (t) => {
   await using db = await testDatabase(t, { setUp: false });
   const client = await connect(db.dsn);

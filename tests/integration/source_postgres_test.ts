@@ -460,6 +460,18 @@ Deno.test("postgres source with a numeric cursor reads from its position on, and
   assert.equal((await readAll(conf, empty.ctx)).plan.pin.cursor_upper, null);
 });
 
+Deno.test("postgres source takes the name of a cursor as it is", async (t) => {
+  await using db = await shop(
+    t,
+    `create table named (id int primary key, "a$$b" timestamptz, "$&{}" timestamptz, "{now}" date);
+     insert into named select i, now(), now(), now() from generate_series(1, 3) as i;`,
+  );
+  for (const cursor of ["a$$b", "$&{}", "{now}"]) {
+    const conf = { type: "postgres", connection: "shop", table: "named", cursor };
+    assert.equal((await readAll(conf, db.ctx)).records.length, 3, cursor);
+  }
+});
+
 Deno.test("postgres source does not move its cursor past rows that a cap left out", async (t) => {
   await using db = await shop(t, CHANGES);
   const conf = { type: "postgres", connection: "shop", table: "changes", cursor: "version" };
@@ -501,6 +513,75 @@ Deno.test("postgres source refuses a page key that repeats or is empty", async (
   await db.run("insert into loose values (null, 1)");
   const empty = await rejection(readAll({ ...conf, page_key: ["a", "b"] }, db.ctx));
   assert.match(empty.message, /without a value/);
+});
+
+Deno.test("postgres source refuses keys that are one in the collation of their column", async (t) => {
+  await using db = await shop(
+    t,
+    `create collation either_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+     create table codes (code text collate either_case, n int);
+     insert into codes select chr(96 + i), i from generate_series(1, 20) as i;
+     insert into codes values ('P', 21);`,
+  );
+  // a page ends between p and P
+  const conf = { type: "postgres", connection: "shop", table: "codes", page_key: ["code"] };
+  const problem = await rejection(readAll(conf, db.ctx));
+  assert.match(problem.message, /several rows with code = p/i);
+  await db.run("delete from codes where code = 'P'; insert into codes values ('P', 21)");
+  assert.equal((await readAll(conf, db.ctx)).records.length, 20);
+});
+
+Deno.test("postgres source reads arrays with nulls as keys, whatever its role is set to", async (t) => {
+  await using db = await shop(
+    t,
+    `create table paths (path text[] primary key);
+     insert into paths select array[null, 'NULL', i::text] from generate_series(1, 50) as i;
+     do $$ begin execute format('alter database %I set array_nulls = off', current_database()); end $$;`,
+  );
+  for (const chunkSize of [7, 100]) {
+    const { records } = await readAll(
+      { type: "postgres", connection: "shop", table: "paths" },
+      { ...db.ctx, chunkSize },
+    );
+    assert.equal(new Set(records.map(({ path }) => JSON.stringify(path))).size, 50);
+    assert.equal(records.length, 50);
+  }
+});
+
+Deno.test("postgres source asks for fewer rows where a page takes longer than its role may", async (t) => {
+  await using db = await shop(
+    t,
+    `create table numbers as select i as id from generate_series(1, 400) as i;
+     create function slow(i int) returns int stable language plpgsql
+       as 'begin perform pg_sleep(case when i > 0 then 0.003 else 9 end); return i; end';
+     do $$ begin execute format('alter database %I set statement_timeout = %L', current_database(), '800ms'); end $$;`,
+  );
+  const source = { type: "postgres", connection: "shop", page_key: ["id"] };
+  const { records } = await readAll(
+    { ...source, query: "select id, slow(id) as x from numbers" },
+    { ...db.ctx, pageSize: 1_000 },
+  );
+  assert.deepEqual(records.map(({ id }) => id), Array.from({ length: 400 }, (_, i) => i + 1));
+  const hangs = { ...source, query: "select id, slow(-id) as x from numbers" };
+  assert.match((await rejection(readAll(hangs, db.ctx))).message, /statement timeout/);
+});
+
+Deno.test("postgres source plans a table that others inherit from in one pass", async (t) => {
+  await using db = await shop(
+    t,
+    `create table parent (id int primary key); create table child () inherits (parent);
+     insert into parent values (0); insert into child select generate_series(1, 100);
+     update pg_class set relpages = 100, relallvisible = 100 where relname = 'parent';`,
+  );
+  const scans = () =>
+    db.count("pg_stat_user_tables, generate_series(1, seq_scan) where relname = 'child'");
+  const before = await scans();
+  const conf = sourceConf({ type: "postgres", connection: "shop", table: "parent" });
+  const { slices, records } = await planSource(conf, { ...db.ctx, chunkSize: 2 });
+  assert.equal(slices.length, 51);
+  assert.equal(records, 101);
+  await waitFor(async () => await scans() > before);
+  assert.ok(await scans() - before < 5, `${await scans() - before} passes`);
 });
 
 Deno.test("postgres source says what is wrong without showing the password", async (t) => {

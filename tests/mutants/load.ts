@@ -305,6 +305,22 @@ export const LOAD: Mutant[] = [
     tests: ["integration/load_text_test.ts: copyOut() and copiedText() give back"],
   },
   {
+    id: "load/copied-pieces",
+    file: "store/copy.ts",
+    find: "return end + (end - first) % 2;",
+    replace: "return end;",
+    breaks: "what COPY writes with a backslash is read as it was wherever it stands",
+    tests: ["integration/load_text_test.ts: copiedText() of a long text"],
+  },
+  {
+    id: "load/copied-memory",
+    file: "store/copy.ts",
+    find: "const PIECE_LENGTH = 1 << 16;",
+    replace: "const PIECE_LENGTH = 1 << 28;",
+    breaks: "a text of 100 MB of tabs ends no process",
+    tests: ["integration/load_text_test.ts: copiedText() of a long text"],
+  },
+  {
     id: "load/copy-one-statement",
     file: "store/copy.ts",
     find: "connection.parse({ text: this.#text });",

@@ -174,7 +174,7 @@ async function requireXmin(client: Client, conf: PostgresConf): Promise<void> {
 }
 
 function passes({ passes }: CursorKind, name: string, now: string): string {
-  return `(${passes.replaceAll("{now}", now).replaceAll("{}", name)})`;
+  return `(${passes.replaceAll("{now}", now).replaceAll("{}", () => name)})`;
 }
 
 /** Rows whose value can never be a position, or not yet: they are read by every run. */

@@ -1,5 +1,6 @@
 import { say } from "../../../vocabulary/messages.ts";
 import { copiedText, copyOut } from "../../../store/copy.ts";
+import { errorCode, isTransient } from "../../../store/errors.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { put } from "../../numbers.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -49,14 +50,28 @@ export async function* readPostgres(
   try {
     const columns = await readOnly(client, () => describeColumns(client, conf));
     const key = keyFields(slice, columns);
-    const most = ctx.pageSize * PAGE_FACTOR;
+    let most = ctx.pageSize * PAGE_FACTOR;
     let size = Math.min(most, FIRST_PAGE);
-    const fetch = (after: string[], next?: string[]): Promise<Page> => {
-      const statement = pageStatement(conf, { slice, columns, key, after, size });
-      const page = readOnly(client, async () => {
+    const tryPage = (after: string[], next?: string[]): Promise<Page> =>
+      readOnly(client, async () => {
         if (next !== undefined) await refuseEqualKeys(client, conf, { slice, after, next });
+        const statement = pageStatement(conf, { slice, columns, key, after, size });
         return await fetchPage(client, statement, size);
       });
+    const retryPage = async (after: string[], next?: string[]): Promise<Page> => {
+      while (true) {
+        try {
+          return await tryPage(after, next);
+        } catch (error) {
+          // the role's statement_timeout may leave time for fewer rows
+          if (errorCode(error) !== "57014" || isTransient(error) || size === 1) throw error;
+          await client.query("rollback");
+          most = size = Math.max(1, Math.floor(size / GROWTH));
+        }
+      }
+    };
+    const fetch = (after: string[], next?: string[]): Promise<Page> => {
+      const page = retryPage(after, next);
       // told when it is waited for
       page.catch(() => {});
       return page;
@@ -245,8 +260,16 @@ async function refuseEqualKeys(
   { slice: { key }, after, next }: { slice: KeySlice; after: string[]; next: string[] },
 ): Promise<void> {
   const params = new Params();
-  const [a, b] = [valueTuple(key, after, params), valueTuple(key, next, params)];
-  const { rows } = await client.query(`select where ${a} = ${b}`, params.values);
+  const columns = key.map(({ name }) => `source_rows.${quoteIdent(name)}`);
+  // with the columns' collations, for which a and A may be one
+  const last = key.map(({ type }, k) => `coalesce(${columns[k]}, ${params.add(after[k], type)})`);
+  const { rows } = await client.query(
+    `select from (select) as one left join (
+       select ${columns.join(", ")} from ${fromClause(conf)} limit 0
+     ) as source_rows on true
+     where (${last.join(", ")}) = ${valueTuple(key, next, params)}`,
+    params.values,
+  );
   if (rows.length > 0) throw sameKey(conf, key.map(({ name }, k) => `${name} = ${next[k]}`));
 }
 

@@ -69,7 +69,8 @@ export async function keyColumns(client: Client, conf: PostgresConf): Promise<Ty
 
 /**
  * The columns of the table's primary key, none where it has none, and whether PostgreSQL can go through its index
- * without the table: almost all pages are known to be visible to everybody.
+ * without the table: almost all pages are known to be visible to everybody, and no table inherits from it, as its rows
+ * are in no such index.
  */
 export async function primaryKey(
   client: Client,
@@ -79,7 +80,8 @@ export async function primaryKey(
     throw invalid("page_key", say("query-needs-key", {}));
   }
   const { rows } = await client.query<{ name: string; visible: boolean }>(
-    `select a.attname as name, c.relpages > 0 and c.relallvisible >= 0.9 * c.relpages as visible
+    `select a.attname as name, not c.relhassubclass and c.relpages > 0
+         and c.relallvisible >= 0.9 * c.relpages as visible
      from pg_index i
      join pg_class c on c.oid = i.indrelid
      cross join lateral unnest(i.indkey::int2[]) with ordinality as k(attnum, position)

@@ -76,7 +76,9 @@ export async function readOnly<T>(client: Client, use: () => Promise<T>): Promis
     "begin isolation level repeatable read read only; " +
       "set local timezone = 'UTC'; set local datestyle = 'ISO'; " +
       "set local intervalstyle = 'iso_8601'; set local bytea_output = 'hex'; " +
-      "set local extra_float_digits = 1",
+      "set local extra_float_digits = 1; " +
+      // else a null in an array that is a key comes back as the text NULL
+      "set local array_nulls = on",
   );
   const result = await use();
   await client.query("commit");
