@@ -179,14 +179,6 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/source_postgres_test.ts: asks for fewer rows"],
   },
   {
-    id: "sources/postgres-timeout-ends",
-    file: "pipeline/sources/postgres/read.ts",
-    find: "isTransient(error) || size === 1",
-    replace: "isTransient(error)",
-    breaks: "a row that takes longer than the role may ends the run",
-    tests: ["integration/source_postgres_test.ts: asks for fewer rows"],
-  },
-  {
     id: "sources/cursor-any-name",
     file: "pipeline/sources/postgres/cursor.ts",
     find: '.replaceAll("{}", () => name)',
