@@ -3,6 +3,7 @@ import {
   HASH_GROUPS,
   hashFileBytes,
   type PositionsOwner,
+  readPositions,
   writePositions,
 } from "./layout.ts";
 
@@ -87,6 +88,11 @@ export async function writeRepeated(
     found.add(chunkNo);
   }
   return found;
+}
+
+/** What `writeRepeated` has written of a chunk, sorted: each pass has added positions of its own. */
+export async function readRepeated(owner: PositionsOwner, chunkNo: number): Promise<Int32Array> {
+  return (await readPositions(owner, chunkNo, "repeated")).sort();
 }
 
 /** The entries of some groups of a chunk: from the first number on, before the second. */

@@ -25,7 +25,7 @@ import type { Client } from "../../store/pg.ts";
 import { storeDecision } from "../../store/sharing.ts";
 import { mappingOf } from "../sources/adapters.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { writeRepeated } from "../spill/duplicates.ts";
+import { readRepeated, writeRepeated } from "../spill/duplicates.ts";
 import { bitsOf, readPositions, writePositions } from "../spill/layout.ts";
 import { readKeys } from "../spill/reader.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
@@ -236,7 +236,7 @@ export async function findLosers(
     ? await copyRepeated(client, manifestTable(context), context)
     : await createKeyTable(client, "etl_repeated");
   for (const chunkNo of inChunks ?? []) {
-    const positions = (await readPositions(context, chunkNo, "repeated")).sort();
+    const positions = await readRepeated(context, chunkNo);
     await copyKeys(client, repeated, readKeys(context.spillDir, chunkNo, { positions }));
   }
   for await (const { chunk_no, positions } of losingPositions(client, repeated)) {

@@ -1341,4 +1341,28 @@ export const LOAD: Mutant[] = [
     breaks: "what a table has refused is no event where its chunk is prepared again",
     tests: ["integration/own_tables_test.ts: of a chunk whose rows"],
   },
+  {
+    id: "load/repeated-sorted",
+    file: "pipeline/spill/duplicates.ts",
+    find: '"repeated")).sort();',
+    replace: '"repeated"));',
+    breaks: "repeated keys are found however many passes it takes",
+    tests: ["unit/duplicates_test.ts: writeRepeated() keeps"],
+  },
+  {
+    id: "load/dry-deletions",
+    file: "pipeline/stages/resolve.ts",
+    find: "decision.inserts = events - duplicates - decision.deletions;",
+    replace: "decision.inserts = events - duplicates;",
+    breaks: "a dry run counts no deletion as a new row",
+    tests: ["integration/ways_to_write_test.ts: a feed's deletions"],
+  },
+  {
+    id: "load/dry-deletions-lost",
+    file: "pipeline/stages/resolve.ts",
+    find: "Math.min(of.get(chunkNo) ?? 0, events - duplicates)",
+    replace: "of.get(chunkNo) ?? 0",
+    breaks: "deletions of one key count once in a dry run",
+    tests: ["integration/ways_to_write_test.ts: a feed's deletions"],
+  },
 ];

@@ -1,8 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { groupHashes, possibleDuplicates, writeRepeated } from "../../pipeline/spill/duplicates.ts";
+import {
+  groupHashes,
+  possibleDuplicates,
+  readRepeated,
+  writeRepeated,
+} from "../../pipeline/spill/duplicates.ts";
 import { keyHash } from "../../pipeline/spill/writer.ts";
-import { chunkFile, readPositions } from "../../pipeline/spill/layout.ts";
+import { chunkFile } from "../../pipeline/spill/layout.ts";
 import { complement } from "../../pipeline/stages/resolve.ts";
 
 async function writeHashes(dir: string, chunks: string[][]): Promise<void> {
@@ -109,7 +114,7 @@ Deno.test("writeRepeated() keeps what every pass finds, and nothing of an earlie
       assert.deepEqual([...await writeRepeated(owner, described, { keysAPass })].sort(), [0, 1]);
       for (const { chunkNo } of described) {
         assert.deepEqual(
-          [...(await readPositions(owner, chunkNo, "repeated")).sort()],
+          [...await readRepeated(owner, chunkNo)],
           Array.from({ length: 50 }, (_, i) => i),
         );
       }
