@@ -102,7 +102,7 @@ export const paramsSchema = z.strictObject({
     .describe("first delay of the exponential backoff in ms"),
   db_page_size: z.number().int().min(1).max(100_000).default(1000)
     .describe(
-      "rows a COPY flush and a keyset page; a postgres source reads 16 times as many at once, 8 MiB at most",
+      "rows in a COPY flush and in a page of a source; a postgres source fetches up to 16 pages at once, 8 MiB at most",
     ),
   source: sourceSchema.default({ type: "synthetic", seed: 0 })
     .describe("where the records come from"),

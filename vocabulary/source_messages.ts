@@ -471,6 +471,10 @@ export const SOURCE_MESSAGES = {
     '{what*} has two columns "{name}": give one of them another name.',
     '{what*} tiene dos columnas "{name}": dé otro nombre a una.',
   ],
+  "row-too-large": [
+    "{what*} has a row of more than {mb} MiB, which cannot be read: read a query that leaves its large columns out.",
+    "{what*} tiene una fila de más de {mb} MiB, que no se puede leer: lea una consulta que omita sus columnas grandes.",
+  ],
   "rows-same-key": [
     "{what*} has several rows with {key}: set source.page_key to columns that are unique together.",
     "{what*} tiene varias filas con {key}: ponga en source.page_key columnas que juntas sean únicas.",

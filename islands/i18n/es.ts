@@ -872,7 +872,7 @@ export const es = {
   "param.db_max_retries": "intentos de una operación de base de datos con fallo transitorio",
   "param.db_retry_initial_ms": "primera espera del retroceso exponencial en ms",
   "param.db_page_size":
-    "filas por envío de COPY y por página de lectura; una fuente postgres lee 16 veces más de una vez, como mucho 8 MiB",
+    "filas por envío de COPY y por página de una fuente; una fuente postgres trae hasta 16 páginas de una vez, como mucho 8 MiB",
   "param.transform": "un módulo de transformación propio, por su nombre",
   "param.transform_timeout_ms":
     "límite de tiempo del módulo de transformación para un lote de unos 1000 registros, en ms",

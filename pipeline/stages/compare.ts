@@ -26,7 +26,6 @@ export async function compareRows(
       layout: layoutOf(context),
     };
     for (const { chunkNo, events, duplicates } of decisions) {
-      if (events === 0) continue;
       const positions = duplicates === 0
         ? undefined
         : complement(events, await readPositions(context, chunkNo, "losers"));

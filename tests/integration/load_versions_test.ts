@@ -54,6 +54,21 @@ for (
   });
 }
 
+Deno.test("load: of keys that stand several times in a chunk the last is loaded, new ones beside changed ones", async (t) => {
+  await using engine = await startEngine(t);
+  const conf = { chunk_size: 100 };
+  await engine.load([{ id: "b", x: 0 }, { id: "c", x: 0 }], conf);
+  const rows = ["a", "a", "a", "b", "b", "c", "c", "c", "d"].map((id, x) => ({ id, x: x + 1 }));
+  const run = await engine.load(rows, conf);
+  assert.deepEqual(counts(run), { inserted: 2, updated: 2, unchanged: 0, duplicates: 5 });
+  assert.deepEqual(await engine.payloads(), {
+    a: { id: "a", x: 3 },
+    b: { id: "b", x: 5 },
+    c: { id: "c", x: 8 },
+    d: { id: "d", x: 9 },
+  });
+});
+
 Deno.test("load: an earlier run has loaded one of the versions; the newest stays or comes", async (t) => {
   await using engine = await startEngine(t);
   const source = { version: "v" };

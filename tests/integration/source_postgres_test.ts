@@ -5,6 +5,7 @@ import { digitsOf, ExactNumber, put } from "../../pipeline/numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { planSource, previewSource, readSource } from "../../pipeline/sources/adapters.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
+import { lacks } from "../helpers/needs.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { readAll, sourceConf, type SourceContext, SourceFolder } from "../helpers/sources.ts";
@@ -98,6 +99,54 @@ Deno.test("postgres source reads few pages, bounded by bytes, also where rows ar
     50,
   );
   assert.ok(records.length >= 8 && records.length <= 10, `${records.length} records`);
+});
+
+Deno.test("postgres source fetches the next page while one is worked on", async (t) => {
+  // asked for rows of the page alone, as it is stable
+  await using db = await shop(
+    t,
+    `create table steps as select generate_series(1, 100) as id;
+     create function waits(id int) returns int stable language plpgsql as
+       'begin if id = 20 then perform pg_advisory_xact_lock_shared(41); end if; return id; end'`,
+  );
+  const query = "select id, waits(id) from steps";
+  const conf = sourceConf({ type: "postgres", connection: "shop", query, page_key: ["id"] });
+  const waiting = "pg_locks where locktype = 'advisory' and objid = 41 and not granted";
+  await using holder = new AsyncDisposableStack();
+  const client = new pg.Client({ connectionString: db.ctx.connections.shop! });
+  await client.connect();
+  holder.defer(() => client.end());
+  const [slice] = (await planSource(conf, db.ctx)).slices;
+  await client.query("select pg_advisory_lock(41)");
+  const ids: unknown[] = [];
+  for await (const batch of readSource(conf, structuredClone(slice!), db.ctx)) {
+    // the second page has the row that waits
+    if (ids.length === 0) {
+      await waitFor(async () => await db.count(waiting) === 1);
+      await client.query("select pg_advisory_unlock(41)");
+    }
+    ids.push(...batch.map((record) => (record as SourceRecord).id));
+  }
+  assert.deepEqual(ids, Array.from({ length: 100 }, (_, i) => i + 1));
+});
+
+Deno.test({
+  name: "postgres source says what to do about a row that is larger than any text",
+  ignore: lacks(Deno.env.has("ETL_TEST_LONG"), "`deno task test:full` has the long tests"),
+  async fn(t) {
+    await using db = await shop(t, "create table large (id int primary key, a text, b text)");
+    await db.run(
+      "insert into large values (1, repeat('x', 300000000), repeat('y', 300000000)), (2, 'x', 'y')",
+    );
+    const source = { type: "postgres", connection: "shop", page_key: ["id"] };
+    const problem = await rejection(readAll({ ...source, table: "large" }, db.ctx));
+    assert.match(
+      problem.message,
+      /large of connection "shop" has a row of more than 511 MiB.*leaves its large columns out/,
+    );
+    const { records } = await readAll({ ...source, query: "select id from large" }, db.ctx);
+    assert.equal(records.length, 2);
+  },
 });
 
 Deno.test("postgres source counts rows whose json has a name twice", async (t) => {

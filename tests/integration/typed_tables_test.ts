@@ -791,6 +791,12 @@ Deno.test("a typed dataset is compared with its source and with another table, c
   };
   const { dataset: _, other: __, ...found } = await withSource(records);
   assert.deepEqual(found, same);
+  // what is rejected is compared with nothing, also where it is all of a chunk
+  const bad = [7, 8, 9, 10].map((a) => ({ a, b: "k", price: "cheap" }));
+  const { dataset: ___, other: ____, ...beside } = await withSource([...records, ...bad], {
+    min_acceptance_ratio: 0,
+  });
+  assert.deepEqual(beside, { ...same, rejected: 4 });
   await sql`create table public.copy as select b, a::numeric as a, price from public.orders`;
   const copied = (await post({ table: "public.copy" })).found;
   assert.deepEqual([copied.equal, copied.differences], [7, []], JSON.stringify(copied));

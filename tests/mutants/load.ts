@@ -1365,4 +1365,21 @@ export const LOAD: Mutant[] = [
     breaks: "deletions of one key count once in a dry run",
     tests: ["integration/ways_to_write_test.ts: a feed's deletions"],
   },
+  {
+    id: "load/losers-skipped",
+    file: "pipeline/stages/resolve.ts",
+    find: "while (skip < others.length && others[skip]! < value) skip++;",
+    replace: "if (skip < others.length && others[skip]! < value) skip++;",
+    breaks:
+      "of keys that stand several times in a chunk the last is loaded, whatever the others are",
+    tests: ["integration/load_versions_test.ts: load: of keys that stand several times"],
+  },
+  {
+    id: "load/compared-rejected",
+    file: "pipeline/stages/compare.ts",
+    find: "{ destination, rejected }",
+    replace: "{ destination, rejected: 0 }",
+    breaks: "a comparison with the source says how many records were rejected",
+    tests: ["integration/typed_tables_test.ts: a typed dataset is compared"],
+  },
 ];

@@ -123,6 +123,14 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/source_postgres_test.ts: postgres source reads few pages"],
   },
   {
+    id: "sources/postgres-page-early",
+    file: "pipeline/sources/postgres/read.ts",
+    find: "bytes > PAGE_BYTES ? undefined : fetchNext?.();",
+    replace: "bytes > 0 ? undefined : fetchNext?.();",
+    breaks: "the next page is fetched while one is worked on",
+    tests: ["integration/source_postgres_test.ts: fetches the next page while"],
+  },
+  {
     id: "sources/postgres-page-few",
     file: "pipeline/sources/postgres/read.ts",
     find: "let most = ctx.pageSize * PAGE_FACTOR;",

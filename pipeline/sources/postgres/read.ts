@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { say } from "../../../vocabulary/messages.ts";
 import { copiedText, copyOut } from "../../../store/copy.ts";
 import { errorCode, isTransient } from "../../../store/errors.ts";
@@ -28,6 +29,8 @@ const PAGE_BYTES = 8 * 1024 ** 2;
 /** A page has so many times db_page_size rows: each costs the way to the source and back. */
 const PAGE_FACTOR = 16;
 const BATCH_RECORDS = 1_000;
+/** About the longest text that there can be. */
+const MAX_ROW_BYTES = 511 * 1024 ** 2;
 const FIRST_PAGE = 100;
 const GROWTH = 8;
 
@@ -52,16 +55,14 @@ export async function* readPostgres(
     const key = keyFields(slice, columns);
     let most = ctx.pageSize * PAGE_FACTOR;
     let size = Math.min(most, FIRST_PAGE);
-    const tryPage = (after: string[], next?: string[]): Promise<Page> =>
-      readOnly(client, async () => {
-        if (next !== undefined) await refuseEqualKeys(client, conf, { slice, after, next });
-        const statement = pageStatement(conf, { slice, columns, key, after, size });
-        return await fetchPage(client, statement, size);
-      });
-    const retryPage = async (after: string[], next?: string[]): Promise<Page> => {
+    const fetch = async (after: string[], next?: string[]): Promise<Page> => {
       while (true) {
         try {
-          return await tryPage(after, next);
+          return await readOnly(client, async () => {
+            if (next !== undefined) await refuseEqualKeys(client, conf, { slice, after, next });
+            const statement = pageStatement(conf, { slice, columns, key, after, size });
+            return await fetchPage(client, conf, { statement, size });
+          });
         } catch (error) {
           // the role's statement_timeout may leave time for fewer rows
           if (errorCode(error) !== "57014" || isTransient(error) || size === 1) throw error;
@@ -70,26 +71,24 @@ export async function* readPostgres(
         }
       }
     };
-    const fetch = (after: string[], next?: string[]): Promise<Page> => {
-      const page = retryPage(after, next);
-      // told when it is waited for
-      page.catch(() => {});
-      return page;
-    };
-    let fetching = fetch(slice.after);
-    while (true) {
-      const { rows, next, bytes } = await fetching;
+    let page: Page | undefined = await fetch(slice.after);
+    while (page !== undefined) {
+      const { rows, next, bytes }: Page = page;
       refuseRepeatedKeys(rows, conf, key);
+      let fetchNext: (() => Promise<Page>) | undefined;
       if (next !== undefined) {
         const fitting = Math.floor(PAGE_BYTES * rows.length / bytes);
         size = Math.max(1, Math.min(most, size * GROWTH, fitting));
-        // while this page is worked on
-        fetching = fetch(textsOf(rows.at(-1)!, key), textsOf(next, key));
+        fetchNext = () => fetch(textsOf(rows.at(-1)!, key), textsOf(next, key));
       }
+      // while this page is worked on, unless two of them would take much memory
+      const fetching: Promise<Page> | undefined = bytes > PAGE_BYTES ? undefined : fetchNext?.();
+      // told when it is waited for
+      fetching?.catch(() => {});
       for (let i = 0; i < rows.length; i += BATCH_RECORDS) {
         yield toBatch(rows.slice(i, i + BATCH_RECORDS), columns, conf);
       }
-      if (next === undefined) return;
+      page = await (fetching ?? fetchNext?.());
     }
   } catch (error) {
     ctx.signal.throwIfAborted();
@@ -109,11 +108,8 @@ export async function firstRows(
   return await readOnly(client, async () => {
     const columns = await describeColumns(client, conf);
     const limit = new Literals().add(count, "int8");
-    const { rows, next } = await fetchPage(
-      client,
-      `select ${selectList(columns)} from ${fromClause(conf)} limit ${limit}`,
-      count,
-    );
+    const statement = `select ${selectList(columns)} from ${fromClause(conf)} limit ${limit}`;
+    const { rows, next } = await fetchPage(client, conf, { statement, size: count });
     return toBatch(next === undefined ? rows : [...rows, next], columns, conf);
   });
 }
@@ -191,37 +187,38 @@ interface Page {
  * The first `size` rows of a statement that asks for one more; fewer where they have too many bytes. By COPY: its text is
  * taken apart much faster than the driver's messages.
  */
-async function fetchPage(client: Client, statement: string, size: number): Promise<Page> {
+async function fetchPage(
+  client: Client,
+  conf: PostgresConf,
+  { statement, size }: { statement: string; size: number },
+): Promise<Page> {
   const rows: TextRow[] = [];
   let bytes = 0;
   let begun: Uint8Array[] = [];
+  let begunBytes = 0;
   let cut = false;
   for await (const block of copyOut(client, `copy (${statement}) to stdout`)) {
     bytes += block.length;
     const end = block.lastIndexOf(LINE_END);
     if (end >= 0) {
-      const lines = utf8.decode(joined([...begun, block.subarray(0, end)])).split("\n");
+      const lines = utf8.decode(Buffer.concat([...begun, block.subarray(0, end)])).split("\n");
       for (const line of lines) rows.push(fieldsOf(line));
       begun = [];
+      begunBytes = 0;
     }
     begun.push(block.subarray(end + 1));
+    begunBytes += block.length - end - 1;
+    if (begunBytes > MAX_ROW_BYTES) {
+      throw new Problem("source-unreadable", {
+        detail: say("row-too-large", { what: describeSource(conf), mb: MAX_ROW_BYTES / 1024 ** 2 }),
+      });
+    }
     // there is one, and one that tells that there is more
     cut = bytes > PAGE_BYTES && rows.length > 1;
     if (cut) break;
   }
   const next = cut || rows.length > size ? rows.pop() : undefined;
   return { rows, next, bytes };
-}
-
-function joined(parts: Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let used = 0;
-  for (const part of parts) {
-    whole.set(part, used);
-    used += part.length;
-  }
-  return whole;
 }
 
 function fieldsOf(line: string): TextRow {
