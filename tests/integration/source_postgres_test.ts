@@ -6,6 +6,7 @@ import { Problem } from "../../vocabulary/problem.ts";
 import { planSource, previewSource, readSource } from "../../pipeline/sources/adapters.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { lacks } from "../helpers/needs.ts";
+import { pgbouncerIsInstalled, startBouncer } from "../helpers/pgbouncer.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { readAll, sourceConf, type SourceContext, SourceFolder } from "../helpers/sources.ts";
@@ -128,6 +129,47 @@ Deno.test("postgres source fetches the next page while one is worked on", async 
     ids.push(...batch.map((record) => (record as SourceRecord).id));
   }
   assert.deepEqual(ids, Array.from({ length: 100 }, (_, i) => i + 1));
+});
+
+Deno.test({
+  name: "postgres source is read through PgBouncer in transaction mode",
+  ignore: !await pgbouncerIsInstalled(),
+  async fn(t) {
+    await using db = await shop(t, ORDERS);
+    await using bouncer = await startBouncer(db.ctx.connections.shop!);
+    const ctx = { ...db.ctx, connections: { shop: bouncer.dsn }, chunkSize: 40 };
+    const conf = { type: "postgres", connection: "shop", table: "orders" };
+    // several at once share its connections
+    const [direct, ...through] = await Promise.all(
+      [{ ...ctx, connections: db.ctx.connections }, ctx, ctx, ctx].map((ctx) => readAll(conf, ctx)),
+    );
+    for (const { records, slices } of through) {
+      assert.deepEqual(records, direct!.records);
+      assert.equal(slices.length, 3);
+    }
+  },
+});
+
+Deno.test("postgres source that loses its connection in a page may be tried again", async (t) => {
+  await using db = await shop(
+    t,
+    `create table steps as select generate_series(1, 100) as id;
+     create function ends(id int) returns int stable language plpgsql as
+       'begin if id = 40 then perform pg_terminate_backend(pg_backend_pid()); end if; return id; end'`,
+  );
+  const query = "select id, ends(id) from steps";
+  const conf = sourceConf({ type: "postgres", connection: "shop", query, page_key: ["id"] });
+  const [slice] = (await planSource(conf, db.ctx)).slices;
+  const ids: unknown[] = [];
+  const problem = await rejection((async () => {
+    for await (const batch of readSource(conf, structuredClone(slice!), db.ctx)) {
+      ids.push(...batch.map((record) => (record as SourceRecord).id));
+    }
+  })());
+  assert.equal(problem.transient, true);
+  // whole pages before it, in which each row is one that stands there
+  assert.deepEqual(ids, Array.from({ length: ids.length }, (_, i) => i + 1));
+  assert.ok(ids.length > 0 && ids.length < 40, `${ids.length} rows`);
 });
 
 Deno.test({
