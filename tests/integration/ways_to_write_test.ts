@@ -43,6 +43,12 @@ async function rows(engine: Engine, table: string): Promise<string[]> {
   return found.map(({ row }) => row);
 }
 
+/** A connection of somebody else's. */
+async function connected(engine: Engine, applicationName = "somebody") {
+  const client = await connect(engine.db.dsn, { applicationName });
+  return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
+}
+
 const range = (from: number, to: number, x: unknown) =>
   Array.from({ length: to - from }, (_, i) => ({ id: from + i, x }));
 
@@ -248,6 +254,48 @@ Deno.test("records that a transform drops are gone, as are those of composite ke
   }
 });
 
+Deno.test("the stages of a mirror say what they took and wrote, and that they have ended", async (t) => {
+  await using engine = await startEngine(t);
+  const mirror = { table_name: "staged", write: "mirror", max_delete_ratio: 1 };
+  await load(engine, range(0, 6, "a"), mirror);
+  const run = await load(engine, [
+    ...range(0, 2, "a"),
+    ...range(2, 4, "b"),
+    ...range(6, 9, "c"),
+  ], mirror);
+  assert.deepEqual(counted(run), [3, 2, 2, 2, 0]);
+  const stages = await engine.sql`
+    select stage, state, records_in::int, records_out::int, busy_ms > 0 as worked,
+      started_at <= ended_at as ended
+    from etl.stages where run_id = ${run.run_id} and stage in ('load', 'finalize') order by stage desc`;
+  const [loaded, finalized] = stages;
+  assert.deepEqual(loaded, {
+    ...{ stage: "load", state: "succeeded", records_in: 7, records_out: 5 },
+    ...{ worked: true, ended: true },
+  });
+  assert.deepEqual([finalized!.state, finalized!.ended], ["succeeded", true]);
+});
+
+Deno.test("a mirror into an empty table, in which others put one of its keys meanwhile, compares with it", async (t) => {
+  await using engine = await startEngine(t);
+  const mirror = { table_name: "raced", write: "mirror", max_delete_ratio: 1 };
+  await load(engine, range(0, 1, "a"), mirror);
+  await using client = await connected(engine);
+  await client.query("begin");
+  await client.query("create temporary table saved as select * from public.raced");
+  await client.query("delete from public.raced");
+  await client.query("commit; begin; insert into public.raced select * from saved");
+  const running = load(engine, range(0, 4, "b"), mirror);
+  await waitFor(async () => {
+    const waiting = await engine.sql`
+      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    return waiting.length > 0;
+  });
+  await client.query("commit");
+  assert.deepEqual(counted(await running), [3, 1, 0, 0, 0]);
+  assert.deepEqual(await rows(engine, "public.raced"), ["0:b", "1:b", "2:b", "3:b"]);
+});
+
 Deno.test("with on_missing: mark rows are marked, and unmarked when they come back", async (t) => {
   await using engine = await startEngine(t);
   for (const layout of LAYOUTS) {
@@ -427,9 +475,7 @@ Deno.test("what a run executed in any order has compared is compared anew where 
 
 Deno.test("a reader beside replace sees the old rows or all of the new ones, and views, grants and foreign keys stay", async (t) => {
   await using engine = await startEngine(t);
-  await using reader = await connect(engine.db.dsn, { applicationName: "reader" }).then((client) =>
-    Object.assign(client, { [Symbol.asyncDispose]: () => client.end() })
-  );
+  await using reader = await connected(engine, "reader");
   for (const layout of LAYOUTS) {
     const table = `seen_${layout}`;
     const replace = { layout, table_name: table, write: "replace", chunk_size: 50 };
@@ -526,9 +572,7 @@ Deno.test("a server killed in the middle of a replace leaves the old rows, and a
 
 Deno.test("a replace that is cancelled while it publishes changes nothing, and can be asked for again", async (t) => {
   await using engine = await startEngine(t);
-  await using blocker = await connect(engine.db.dsn, { applicationName: "blocker" }).then((
-    client,
-  ) => Object.assign(client, { [Symbol.asyncDispose]: () => client.end() }));
+  await using blocker = await connected(engine, "blocker");
   const replace = { table_name: "stopped", write: "replace" };
   counted(await load(engine, range(0, 6, "a"), replace));
   const old = await rows(engine, "stopped");
