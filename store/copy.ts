@@ -131,22 +131,24 @@ const ESCAPED: Record<string, string> = {
 export function copiedText(field: string): string | null {
   if (!field.includes("\\")) return field;
   if (field === "\\N") return null;
+  // what comes behind the last one is as it is
+  const last = field.lastIndexOf("\\") + 2;
   let text = "";
-  for (let at = 0; at < field.length;) {
-    const end = pieceEnd(field, at);
+  for (let at = 0; at < last;) {
+    const end = pieceEnd(field, at, last);
     text += field.slice(at, end).replace(/\\(.)/g, (_, c) => ESCAPED[c] ?? c);
     at = end;
   }
-  return text;
+  return text + field.slice(last);
 }
 
 /** All matches of a pattern are in memory at once, and those of 100 MB of tabs have no room there. */
 const PIECE_LENGTH = 1 << 16;
 
 /** Where a piece of a field ends, not between a backslash and what it stands before. */
-function pieceEnd(field: string, at: number): number {
+function pieceEnd(field: string, at: number, last: number): number {
   const end = at + PIECE_LENGTH;
-  if (end >= field.length) return field.length;
+  if (end >= last) return last;
   let first = end;
   while (first > at && field[first - 1] === "\\") first--;
   return end + (end - first) % 2;

@@ -125,8 +125,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/postgres-page-early",
     file: "pipeline/sources/postgres/read.ts",
-    find: "bytes > PAGE_BYTES ? undefined : fetchNext?.();",
-    replace: "bytes > 0 ? undefined : fetchNext?.();",
+    find: "bounds === undefined || bytes > PAGE_BYTES",
+    replace: "bounds === undefined || bytes > 0",
     breaks: "the next page is fetched while one is worked on",
     tests: ["integration/source_postgres_test.ts: fetches the next page while"],
   },
@@ -141,8 +141,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/postgres-row-in-blocks",
     file: "pipeline/sources/postgres/read.ts",
-    find: "begun.push(block.subarray(end + 1));",
-    replace: "begun = [block.subarray(end + 1)];",
+    find: "parts.push(decoder.decode(block.subarray(end + 1), { stream: true }));",
+    replace: "parts = [decoder.decode(block.subarray(end + 1), { stream: true })];",
     breaks: "a row larger than a block is whole",
     tests: ["integration/source_postgres_test.ts: postgres source reads few pages"],
   },

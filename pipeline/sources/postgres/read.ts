@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { say } from "../../../vocabulary/messages.ts";
 import { copiedText, copyOut } from "../../../store/copy.ts";
 import { errorCode, isTransient } from "../../../store/errors.ts";
@@ -35,8 +34,6 @@ const FIRST_PAGE = 100;
 const GROWTH = 8;
 
 const LINE_END = 10;
-// PostgreSQL sends no other, whatever the encoding of the database
-const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The fields of a row as PostgreSQL writes them, null for NULL. */
 type TextRow = (string | null)[];
@@ -75,20 +72,20 @@ export async function* readPostgres(
     while (page !== undefined) {
       const { rows, next, bytes }: Page = page;
       refuseRepeatedKeys(rows, conf, key);
-      let fetchNext: (() => Promise<Page>) | undefined;
-      if (next !== undefined) {
-        const fitting = Math.floor(PAGE_BYTES * rows.length / bytes);
-        size = Math.max(1, Math.min(most, size * GROWTH, fitting));
-        fetchNext = () => fetch(textsOf(rows.at(-1)!, key), textsOf(next, key));
-      }
+      const fitting = Math.floor(PAGE_BYTES * rows.length / bytes);
+      size = Math.max(1, Math.min(most, size * GROWTH, fitting));
+      const bounds: [string[], string[]] | undefined = next &&
+        [textsOf(rows.at(-1)!, key), textsOf(next, key)];
       // while this page is worked on, unless two of them would take much memory
-      const fetching: Promise<Page> | undefined = bytes > PAGE_BYTES ? undefined : fetchNext?.();
+      const early: Promise<Page> | undefined = bounds === undefined || bytes > PAGE_BYTES
+        ? undefined
+        : fetch(...bounds);
       // told when it is waited for
-      fetching?.catch(() => {});
-      for (let i = 0; i < rows.length; i += BATCH_RECORDS) {
-        yield toBatch(rows.slice(i, i + BATCH_RECORDS), columns, conf);
-      }
-      page = await (fetching ?? fetchNext?.());
+      early?.catch(() => {});
+      // what is handed on is not kept
+      page = undefined;
+      while (rows.length > 0) yield toBatch(rows.splice(0, BATCH_RECORDS), columns, conf);
+      if (bounds !== undefined) page = await (early ?? fetch(...bounds));
     }
   } catch (error) {
     ctx.signal.throwIfAborted();
@@ -194,21 +191,23 @@ async function fetchPage(
 ): Promise<Page> {
   const rows: TextRow[] = [];
   let bytes = 0;
-  let begun: Uint8Array[] = [];
-  let begunBytes = 0;
+  // PostgreSQL sends nothing else, whatever the encoding of the database
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let parts: string[] = [];
+  let partBytes = 0;
   let cut = false;
   for await (const block of copyOut(client, `copy (${statement}) to stdout`)) {
     bytes += block.length;
     const end = block.lastIndexOf(LINE_END);
     if (end >= 0) {
-      const lines = utf8.decode(Buffer.concat([...begun, block.subarray(0, end)])).split("\n");
-      for (const line of lines) rows.push(fieldsOf(line));
-      begun = [];
-      begunBytes = 0;
+      parts.push(decoder.decode(block.subarray(0, end)));
+      for (const line of parts.join("").split("\n")) rows.push(fieldsOf(line));
+      parts = [];
+      partBytes = 0;
     }
-    begun.push(block.subarray(end + 1));
-    begunBytes += block.length - end - 1;
-    if (begunBytes > MAX_ROW_BYTES) {
+    parts.push(decoder.decode(block.subarray(end + 1), { stream: true }));
+    partBytes += block.length - end - 1;
+    if (partBytes > MAX_ROW_BYTES) {
       throw new Problem("source-unreadable", {
         detail: say("row-too-large", { what: describeSource(conf), mb: MAX_ROW_BYTES / 1024 ** 2 }),
       });
