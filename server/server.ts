@@ -48,9 +48,9 @@ import { createApp } from "./app.ts";
 import type { Config } from "./config.ts";
 import { secretsOf } from "./secrets.ts";
 
-/** Milliseconds between two looks for files of runs that have ended elsewhere. */
 /** A server counts for 20 s after each. */
 const SIGN_OF_LIFE_MS = 5_000;
+/** Milliseconds between two looks for files of runs that have ended elsewhere. */
 const LEFTOVERS_INTERVAL_MS = 5_000;
 
 export interface ServicesOptions {
