@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import type { MaintenanceView } from "../../store/maintenance.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
@@ -10,7 +9,6 @@ const ROWS = 250_000;
 
 Deno.test("a maintenance whose server is killed is carried on by another within 30 s, and counts every row once", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await query(
     db.dsn,
     `insert into public.etl_improved_metrics (run_id, ratio, created_at)

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import pg from "pg";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { startPeer } from "../helpers/peer.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { startServer, type TestServer } from "../helpers/server.ts";
@@ -24,7 +23,6 @@ const FAILING = { source: { type: "file", path: "missing.csv", key: "id" } };
 
 Deno.test("killed between alert and refresh, etl_consumer raises no second alert and still refreshes", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   const client = await connect(db.dsn);
   const blocker = await connect(db.dsn);
   try {
@@ -66,7 +64,6 @@ Deno.test("killed between alert and refresh, etl_consumer raises no second alert
 
 Deno.test("killed while a message is on its way, the alert is sent again under its id", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await using webhook = startPeer(() => "hang");
   const env = { ETL_ALERT_WEBHOOK: webhook.address };
   {

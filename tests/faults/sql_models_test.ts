@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { World } from "./world.ts";
@@ -25,7 +24,6 @@ insert into public.report (event_no) values (:event_id);`,
 
 Deno.test("a chain of three SQL models is right after 100 events under kills of the server, each event once and in order", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   const dir = await Deno.makeTempDir({ prefix: "etl_models_" });
   for (const [name, text] of Object.entries(MODELS)) {
     await Deno.writeTextFile(`${dir}/${name}.sql`, text);

@@ -1,7 +1,6 @@
 import type { MaintenanceDeps } from "../../pipeline/maintenance/run.ts";
 import { workOnMaintenance } from "../../queue/kinds_of_work.ts";
 import { WorkLoop } from "../../queue/work_loop.ts";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { createLog } from "../../telemetry/log.ts";
 import type { Engine } from "./engine.ts";
 
@@ -17,7 +16,6 @@ export async function startMaintaining(
 ): Promise<Maintaining> {
   const lines: string[] = [];
   const log = createLog({ level: "debug", format: "text", write: (line) => lines.push(line) });
-  await setupDatabase(db.dsn);
   const stopping = new AbortController();
   const loop = new WorkLoop({ sql, log, stopping: stopping.signal });
   workOnMaintenance(loop, {

@@ -1,4 +1,3 @@
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import type { Consumer } from "../../pipeline/consumers/consumer.ts";
 import { startReactions } from "../../queue/reactions.ts";
 import { startSweeper } from "../../timers/sweeper.ts";
@@ -9,7 +8,7 @@ import { createLog } from "../../telemetry/log.ts";
 import { Reporting } from "../../telemetry/reporting.ts";
 import { telemetrySettings } from "../../telemetry/settings_schema.ts";
 import type { Engine } from "./engine.ts";
-import { asOwner, asServer } from "./server_role.ts";
+import { asServer } from "./server_role.ts";
 
 export interface ReactingOptions {
   /** Environment of telemetry, e.g. `{ SLACK_WEBHOOK: peer.address }`. */
@@ -35,7 +34,6 @@ export async function startReacting(
 ): Promise<Reacting> {
   const lines: string[] = [];
   const log = createLog({ level: "debug", format: "text", write: (line) => lines.push(line) });
-  await setupDatabase(asOwner(db.dsn));
   const dsn = asServer(db.dsn);
   const settings = telemetrySettings(options.env ?? {});
   const reporting = new Reporting(settings);

@@ -192,7 +192,6 @@ Deno.test("doctor names the rights that the role lacks, and a role that has too 
   await installation.sql(needed);
   found(await installation.examine(), "rights", "ok");
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   const checks = await installation.examine({ KPIS_PG_DSN: db.dsn });
   assert.match(found(checks, "rights", "warn"), /superuser/);
 });
@@ -219,7 +218,6 @@ Deno.test({
     await using installation = await Installation.make(t);
     // the pooler knows one user, a superuser; the rest is the same
     await using db = await testDatabase(t);
-    await setupDatabase(db.dsn);
     await using bouncer = await startBouncer(db.dsn);
     const lost = await installation.examine({ KPIS_PG_DSN: bouncer.dsn });
     assert.match(

@@ -120,7 +120,6 @@ Deno.test({
   ignore: !prometheusIsInstalled(),
   async fn(t) {
     await using db = await testDatabase(t);
-    await setupDatabase(db.dsn);
     await using server = await startServer({ dsn: db.dsn });
     const target = new URL(server.address).host;
     await using prometheus = await startPrometheus({

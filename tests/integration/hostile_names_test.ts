@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { startServer } from "../helpers/server.ts";
@@ -145,7 +144,6 @@ Deno.test("hostile names: tables of a postgres source and its columns are names"
 
 Deno.test("hostile names: a label cannot add a metric, a tag or a line to StatsD", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   const socket = createSocket("udp4");
   const lines: string[] = [];
   socket.on("message", (bytes) => {

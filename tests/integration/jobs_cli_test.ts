@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { runCli } from "../helpers/cli.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
@@ -7,7 +6,6 @@ import { startServer } from "../helpers/server.ts";
 
 Deno.test("etl maintenance runs one in this process, or on a server, and lists what was deleted", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await query(
     db.dsn,
     "insert into public.etl_improved_alerts (kind, message, created_at) select 'stale', 'x', now() - n * interval '1 day' from generate_series(1, 14) as n",

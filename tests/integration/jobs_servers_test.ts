@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { setUpJobs } from "../../scripts/setup_jobs.ts";
 import { workOnJobs } from "../../queue/kinds_of_work.ts";
 import type { WorkLoop } from "../../queue/work_loop.ts";
@@ -14,7 +13,6 @@ import { waitFor } from "../helpers/wait_for.ts";
 
 Deno.test("without pg_cron the servers run the jobs, each time on one of them, and a schedule becomes runs; health says so", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   const [told] = await setUpJobs(db.dsn);
   assert.match(told!, /^The servers run the periodic jobs: pg_cron/);
   await using one = await startServer({ dsn: db.dsn });
@@ -65,7 +63,6 @@ Deno.test("without pg_cron the servers run the jobs, each time on one of them, a
 
 Deno.test("a tick that has not run for three minutes is warned of, and a job that failed", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await using server = await startServer({ dsn: db.dsn, role: "api" });
   const warnings = async (): Promise<string[]> =>
     ((await (await fetch(`${server.address}/api/jobs`)).json()) as JobsReport).warnings;
@@ -94,7 +91,6 @@ Deno.test("a tick that has not run for three minutes is warned of, and a job tha
 
 Deno.test("a tick of a server is never taken for one of pg_cron, whatever the connection string calls its sessions", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await setUpJobs(db.dsn);
   const named = new URL(db.dsn);
   named.searchParams.set("application_name", `shop_${"x".repeat(60)}`);
@@ -116,7 +112,6 @@ Deno.test("a tick of a server is never taken for one of pg_cron, whatever the co
 
 Deno.test("a variable says when a job runs, on the servers too; what is no schedule is refused, or told of and not used", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   const schedules = () =>
     query(
       db.dsn,

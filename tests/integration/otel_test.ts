@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { startPeer } from "../helpers/peer.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { startServer } from "../helpers/server.ts";
@@ -36,7 +35,6 @@ const SPANS: [name: string, count: number][] = [
 
 Deno.test("a trigger's trace goes through the queue into stages and the workers' chunks", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await using collector = startPeer(() => Response.json({}));
   await using server = await startServer({
     dsn: db.dsn,
@@ -115,7 +113,6 @@ Deno.test("a trigger's trace goes through the queue into stages and the workers'
 
 Deno.test("a collector that is down keeps no run", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await using server = await startServer({
     dsn: db.dsn,
     env: { OTEL_DENO: "true", OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:2" },

@@ -4,7 +4,6 @@ import { startEngine } from "../helpers/engine.ts";
 import { startServer } from "../helpers/server.ts";
 import { prometheusIsInstalled, startPrometheus } from "../helpers/prometheus.ts";
 import { testDatabase } from "../helpers/postgres.ts";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 type Engine = Awaited<ReturnType<typeof startEngine>>;
@@ -163,7 +162,6 @@ Deno.test("all-time figures are those of the rows, whatever is written to them, 
 
 Deno.test("the server counts runs, stages, chunks and requests", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await using server = await startServer({ dsn: db.dsn });
   const post = await fetch(`${server.address}/api/etl/run?wait=true`, {
     method: "POST",
@@ -234,7 +232,6 @@ Deno.test({
   ignore: !prometheusIsInstalled(),
   fn: async (t) => {
     await using db = await testDatabase(t);
-    await setupDatabase(db.dsn);
     await using server = await startServer({ dsn: db.dsn });
     const answer = await fetch(`${server.address}/api/etl/run?wait=true`, {
       method: "POST",

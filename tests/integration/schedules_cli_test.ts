@@ -4,7 +4,6 @@ import { testDatabase } from "../helpers/postgres.ts";
 import { withClient } from "../helpers/query.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { startServer } from "../helpers/server.ts";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 
 /** The command line on a database of its own, without a server. */
 async function withCli(
@@ -138,7 +137,6 @@ Deno.test("etl backfill lists, runs and keeps past slots", async (t) => {
 
 Deno.test("with a server, a due slot becomes a run that succeeds and shows its slot", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await using server = await startServer({ dsn: db.dsn, env: { ETL_WORKERS: "1" } });
   const etl = (...args: string[]) =>
     runCli(args, { env: { KPIS_PG_DSN: db.dsn, ETL_SERVER: server.address } });

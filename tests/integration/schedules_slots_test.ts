@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { planSlots } from "../../timers/slot_planner.ts";
 import { databaseHealth } from "../../store/health.ts";
 import { nextSchedules, storePlanProblem } from "../../store/schedules.ts";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { problemOf } from "../helpers/problems.ts";
@@ -146,7 +145,6 @@ Deno.test("the overview lists first what is due next, none in a pause, and last 
 
 Deno.test("a schedule that SQL makes wakes the server, which stores its slots", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await using _server = await startServer({ dsn: db.dsn, env: { ETL_WORKERS: "1" } });
   await withClient(db.dsn, async (sql) => {
     await sql.query("insert into etl.schedules (name, cron) values ('s', '@hourly')");

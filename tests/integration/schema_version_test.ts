@@ -96,7 +96,6 @@ Deno.test("main.ts ends with the advice to run setup-db where the database is no
 
 Deno.test("a set-up by another version says that functions and views were replaced, a repeated one nothing", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   assert.deepEqual(await setupDatabase(db.dsn), []);
   assert.deepEqual(await setupDatabase(db.dsn, { setupSql: await later(MIGRATION) }), [
     "existing functions and views, updated to this version",

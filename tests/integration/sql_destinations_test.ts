@@ -111,7 +111,6 @@ Deno.test("SQL: tables with long names of the same beginning each get their inde
 
 Deno.test("SQL: a role that may not create is told the grant; nothing is half made", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await using owner = await client(db.dsn);
   const role = `limited_${crypto.randomUUID().slice(0, 8)}`;
   await owner.query(`create role ${role} login password 'x'`);

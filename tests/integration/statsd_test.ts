@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { MAINTENANCE_TASKS } from "../../store/maintenance.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";
@@ -35,7 +34,6 @@ const STAGES = ["extract", "transform", "chunk", "validate", "ge_validate", "loa
 
 Deno.test("StatsD is told the names that Airflow has for the pipeline and its consumers", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   await using statsd = await statsdServer();
   await using server = await startServer({
     dsn: db.dsn,
@@ -156,7 +154,6 @@ Deno.test("StatsD is told the names that Airflow has for the pipeline and its co
 
 Deno.test("StatsD gets DogStatsD tags and another prefix when asked, and is not missed when it is gone", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   let port: number;
   {
     await using statsd = await statsdServer();

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { join, resolve } from "node:path";
-import { setupDatabase } from "../../scripts/setup_db.ts";
 import { lines } from "../../scripts/server_process.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
@@ -45,7 +44,6 @@ function start(env: Record<string, string>): Started {
 
 Deno.test("start.sh becomes the server, restricted and with its secrets from files, and drains when asked to end", async (t) => {
   await using db = await testDatabase(t);
-  await setupDatabase(db.dsn);
   const dir = await Deno.makeTempDir({ prefix: "etl it's $HOME " });
   const url = new URL(db.dsn);
   await Deno.writeTextFile(join(dir, "password"), `${decodeURIComponent(url.password)}\n`);
