@@ -158,3 +158,21 @@ function environment(env: Record<string, string>): Record<string, string> {
     ...(env.KPIS_PG_DSN ? { KPIS_PG_DSN: asServer(env.KPIS_PG_DSN) } : {}),
   };
 }
+
+/** The command line with an engine of this process as its server, which listens as long as the scope lasts. */
+export function cliOf(
+  engine: { request(path: string, init: RequestInit): Promise<Response> },
+): { etl: (...args: string[]) => ReturnType<typeof runCli> } & AsyncDisposable {
+  const server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+    ({ url, method, headers, body, signal }) => {
+      const { pathname, search } = new URL(url);
+      return engine.request(pathname + search, { method, headers, body, signal });
+    },
+  );
+  const env = { ETL_SERVER: `http://127.0.0.1:${server.addr.port}` };
+  return {
+    etl: (...args) => runCli(args, { env }),
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}

@@ -69,8 +69,10 @@ export function startOrdersApi() {
       }
       case "/v1/orders/cursor": {
         const start = number("after", 0);
-        const next = start + 10 < found.length ? start + 10 : null;
-        return Response.json({ data: { items: page(found, start), next } });
+        const next = start + 10 < found.length + 10 ? start + 10 : null;
+        // many an API says null where there is nothing
+        const items = start < found.length ? page(found, start) : null;
+        return Response.json({ data: { items, next } });
       }
       case "/v1/orders/numbered": {
         const shown = page(found, (number("page", 1) - 1) * 10);

@@ -81,8 +81,13 @@ Deno.test("the database has no token in it, and a name is of one token in use", 
   assert.equal((await revoke()).status, 200);
   assert.equal((await problemOf(await revoke())).status, 404);
   assert.equal((await ask({ name: "loader", role: "viewer", expires_in_days: 90 })).status, 201);
+  assert.equal((await ask({ name: "a_reader", role: "viewer" })).status, 201);
   const { items } = await (await engine.request("/api/tokens", bearer(ADMIN))).json();
-  assert.equal(items.length, 2);
+  assert.deepEqual(
+    items.map(({ name, role }: Record<string, string>) => `${name} ${role}`),
+    ["a_reader viewer", "loader operator", "loader viewer"],
+    "by name, the one that was revoked, too",
+  );
   assert.ok(!JSON.stringify(items).includes("hash"));
   const [{ text }] = await engine.sql<[{ text: string }]>`
     select string_agg(t::text, ' ') || (select string_agg(a::text, ' ') from public.etl_improved_audit as a) as text

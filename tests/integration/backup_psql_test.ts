@@ -88,7 +88,7 @@ Deno.test({
     const expected = await held(engine.db.dsn, backup);
     await assert.rejects(
       restore(engine.db.dsn, backup),
-      new RegExp(`Runs are active \\(${run_id}\\)`),
+      { type: "conflict", message: new RegExp(`^Runs are active \\(${run_id}\\)`) },
     );
     const said = await shell(`zcat ${backup.path} | ${PSQL} "$DSN"`, { DSN: engine.db.dsn });
     assert.match(said.err, /Runs are active/);

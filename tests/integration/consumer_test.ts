@@ -204,6 +204,10 @@ Deno.test("a consumer that always fails is given up after five attempts, and is 
     .sql`select kind, message, resolved_at from public.etl_improved_alerts`;
   assert.equal(alert!.kind, "consumer_failed");
   assert.match(alert!.message, /hopeless failed 5 times .* no such column/);
+  const [given] = await engine.sql<{ id: string }[]>`select delivery_id as id from etl.deliveries`;
+  const shown = await (await engine.request(`/api/deliveries/${given!.id}`)).json();
+  assert.deepEqual([shown.state, shown.attempts, shown.result], ["failed", 5, null]);
+  assert.match(shown.error, /no such column/);
   broken = false;
   await emit(engine);
   await waitFor(async () => (await statesOf(engine, "hopeless"))[1] === "done");

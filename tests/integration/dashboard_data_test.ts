@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { type HistoryPoint, historyPoints, pointsOfLabels } from "../../store/dashboard.ts";
 import { datasetFacts, profileDataset } from "../../store/dataset_page.ts";
 import { proposeColumns } from "../../store/datasets.ts";
 import { type FoundRecords, searchAll } from "../../store/search.ts";
@@ -37,6 +38,22 @@ Deno.test("the profile of a dataset counts what it has looked at whole, and esti
   const parted = await profileDataset(sql, "public.many");
   assert.ok(parted!.sampled);
   assert.ok(Math.abs(parted!.estimate - 60_005) < 15_000, `${parted!.estimate}`);
+});
+
+Deno.test("charts have the newest runs from the oldest of them on, of all labels or of one", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { sql } = engine;
+  for (const [i, label] of ["a", "b", "a", "a"].entries()) {
+    await sql`insert into public.etl_improved_metrics (run_id, run_label, total_rows, inserted, ratio, created_at)
+      values (gen_random_uuid(), ${label}, 1, ${i}, 1, now() - ${9 - i} * interval '1 hour')`;
+  }
+  const inserted = (points: HistoryPoint[]) => points.map((point) => point.inserted);
+  assert.deepEqual(inserted(await historyPoints(sql, 3)), [1, 2, 3]);
+  const of = await pointsOfLabels(sql, ["a", "b", "none"], 2);
+  assert.deepEqual([...of].map(([label, points]) => [label, inserted(points)]).sort(), [
+    ["a", [2, 3]],
+    ["b", [1]],
+  ]);
 });
 
 Deno.test("a dataset counts the rows that a failed run has left in it, and names the run", async (t) => {

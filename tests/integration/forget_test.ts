@@ -172,6 +172,17 @@ Deno.test("a key of a typed table is forgotten by its parts, a hashed one as it 
   }
   const own = await forget(engine, "public.visitors", { key: visitor });
   assert.deepEqual([own.body.rows, own.body.quarantine], [1, 1], JSON.stringify(own.body));
+  // every version of a history
+  const day = (id: number, ts: string) => ({ id, ts, n: 1 });
+  const versions = [day(1, "2026-01-01"), day(1, "2026-02-01"), day(2, "2026-01-01")];
+  await engine.load(versions, {
+    table_name: "past",
+    layout: "typed",
+    write: "history",
+    source: { key: "id", version: "ts" },
+  });
+  assert.equal((await forget(engine, "public.past", { key: "1" })).body.rows, 2);
+  assert.deepEqual([...await engine.sql`select id::int from past`], [{ id: 2 }]);
 
   const etl = (...args: string[]) =>
     runCli(["forget", ...args, "--dataset", "public.people"], {

@@ -137,6 +137,7 @@ Deno.test("a history needs a key and a time as version, and is not mixed with ot
     });
   };
   await refused({}, "source.version", { key: "id" });
+  await refused({}, "source.key", { key: undefined, version: "at" });
   await refused({}, "source.key", { key: ["id", "at"], version: "at" });
   await refused({ table_name: "t".repeat(56) }, "table_name");
   const misfit = await load({ min_acceptance_ratio: 0 }, source, [...RECORDS.slice(0, 2), {

@@ -119,9 +119,17 @@ Deno.test({
       dsn,
       "insert into cron.job_run_details (jobid, status, return_message, start_time, end_time) select jobid, 'failed', 'out of luck', now(), now() from cron.job where jobname = 'etl_maintenance'",
     );
-    assert.match(
-      (await jobsOf(server.address)).warnings.join(),
-      /job etl_maintenance failed at .*: out of luck/,
+    const failed = await jobsOf(server.address);
+    assert.match(failed.warnings.join(), /job etl_maintenance failed at .*: out of luck/);
+    await query(
+      dsn,
+      "insert into cron.job_run_details (jobid, status, start_time, end_time) select jobid, 'succeeded', now(), now() from cron.job where jobname = 'etl_maintenance'",
+    );
+    const { items, warnings } = await jobsOf(server.address);
+    assert.doesNotMatch(warnings.join(), /etl_maintenance/, "what went well since then is over");
+    assert.deepEqual(
+      items.find(({ name }) => name === "etl_maintenance")!.last_runs.map(({ status }) => status),
+      ["succeeded", "failed"],
     );
   },
 });

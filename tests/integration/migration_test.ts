@@ -130,15 +130,22 @@ Deno.test("an original installation without alerts table, and with an event_type
   await sql.query(ORIGINAL);
   await sql.query(
     `drop table public.etl_improved_alerts;
-    alter table public.etl_improved_events add column event_type text default 'view'`,
+    alter table public.etl_improved_audit add column actor text;
+    update public.etl_improved_audit set actor = 'ana' where id = 1;
+    alter table public.etl_improved_events add column event_type text default 'view';
+    update public.etl_improved_events set event_type = null where pk = 'evt-1'`,
   );
   await sql.query(FILES.setup);
   await sql.query(FILES.migration);
   assert.deepEqual(await rows(sql), { ...ALL, alerts: 0 });
   const { rows: types } = await sql.query(
-    "select distinct event_type from public.etl_improved_events",
+    "select event_type, count(*)::int as n from public.etl_improved_events group by 1 order by 1",
   );
-  assert.deepEqual(types, [{ event_type: "view" }]);
+  assert.deepEqual(types, [{ event_type: "record", n: 1 }, { event_type: "view", n: 699 }]);
+  const { rows: actors } = await sql.query(
+    "select actor, count(*)::int as n from public.etl_improved_audit where event = 'finished' group by 1 order by 1",
+  );
+  assert.deepEqual(actors, [{ actor: "airflow", n: 299 }, { actor: "ana", n: 1 }]);
 });
 
 /** The records that the original made the fixture's events from. */
@@ -220,7 +227,8 @@ Deno.test("doctor says before the take-over what becomes of each table", async (
   assert.deepEqual(await originalTables(sql, text), []);
   await sql.query(ORIGINAL);
   await sql.query(
-    "create table public.orders (like public.etl_improved_events including all); alter table public.etl_improved_audit drop column run_label",
+    `create table public.orders (like public.etl_improved_events including all);
+    alter table public.etl_improved_audit drop column run_label`,
   );
   const shown = async () =>
     (await originalTables(sql, text)).map(({ name, kind, rows, differences }) =>
@@ -233,6 +241,16 @@ Deno.test("doctor says before the take-over what becomes of each table", async (
     "public.etl_improved_metrics metrics 300 fine",
     "public.orders events 0 fine",
   ]);
+  // what is unique among some of its rows is no key
+  await sql.query(
+    `begin; alter table public.etl_improved_events drop constraint etl_improved_events_pkey;
+    create unique index on public.etl_improved_events (pk) where pk <> ''`,
+  );
+  assert.match(
+    (await shown()).join("\n"),
+    /^public\.etl_improved_events events 700 expected a primary key on event_id, found none$/m,
+  );
+  await sql.query("rollback");
   await sql.query(`alter table public.etl_improved_audit add column run_label text;
     create view public.v_etl_latest_metrics as select * from public.etl_improved_metrics;
     create view public.mine as select id, ratio from public.v_etl_latest_metrics;

@@ -194,6 +194,18 @@ Deno.test("the server counts runs, stages, chunks and requests", async (t) => {
   assert.ok(!text.includes(run.run_id), "no ids in labels");
 });
 
+Deno.test("each scrape asks the database anew; several at once share one answer", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const rows = async () => (await samples(engine)).get("etl_latest_total_rows");
+  const add = (total: number) =>
+    engine
+      .sql`insert into public.etl_improved_metrics (run_id, total_rows, ratio) values (gen_random_uuid(), ${total}, 1)`;
+  await add(3);
+  assert.deepEqual(await Promise.all([rows(), rows()]), [3, 3]);
+  await add(4);
+  assert.equal(await rows(), 4);
+});
+
 Deno.test({
   name:
     "promtool finds nothing wrong but names of the original: two that end in _count, two counters without _total",

@@ -5,6 +5,7 @@ import { connect } from "../../store/pg.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { client, raised, request, runs, submitted } from "../helpers/sql_problems.ts";
 import { lacks } from "../helpers/needs.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 Deno.test("SQL: the same key and conf are one run; another conf with the key is a conflict", async (t) => {
   await using db = await testDatabase(t);
@@ -27,6 +28,25 @@ Deno.test("SQL: the same key and conf are one run; another conf with the key is 
   assert.ok(keys.n === 2 && keys.least > 23.9, `${keys.least} hours`);
   await sql.query("update etl.idempotency_keys set expires_at = now() - interval '1 second'");
   assert.notEqual(await ask('{"batch_size": 2}', "k"), first);
+});
+
+Deno.test("SQL: of two who ask with one key at once, the second waits for the first and gets its run", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await using other = await client(db.dsn);
+  const ask = async (who: typeof sql) =>
+    (await who.query("select etl.request_run('{}', 'k') as id")).rows[0].id;
+  await sql.query("begin");
+  const first = await ask(sql);
+  const second = ask(other);
+  await waitFor(async () =>
+    (await sql.query(
+      "select from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())",
+    )).rowCount! > 0
+  );
+  await sql.query("commit");
+  assert.equal(await second, first);
+  assert.equal(await runs(sql), 1);
 });
 
 Deno.test("SQL: a key stays with the run that overlap=skip named", async (t) => {

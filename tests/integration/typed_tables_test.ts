@@ -662,6 +662,11 @@ Deno.test("new fields get columns, by policy or by hand, and reach rows that did
   ) {
     assert.equal((await alter(wrong)).status, 422, JSON.stringify(wrong));
   }
+  // PostgreSQL counts bytes, and would cut a longer name
+  const names = await engine.sql<{ name: string; is: boolean }[]>`
+    select name, etl.is_column(jsonb_build_object('name', name, 'path', 'x', 'type', 'text')) as is
+    from unnest(array[repeat('é', 31), repeat('é', 32), repeat('e', 63), '_etl_mine', '']) as name`;
+  assert.deepEqual(names.map((each) => each.is), [true, false, true, false, false]);
   const wider = await load(engine, [{ id: 1, qty: 1.5, "x.y": 3.25, day: "2026-01-01T12:00:00Z" }]);
   assert.deepEqual(counts(wider), [0, 1, 0, 0, 0]);
 });

@@ -584,4 +584,29 @@ export const ACCESS: Mutant[] = [
     breaks: "Airflow's spelling of false is understood",
     tests: ["unit/config_test.ts: parameters come from the environment"],
   },
+  {
+    id: "access/tokens-by-name",
+    file: "store/tokens.ts",
+    find: "order by t.name, t.created_at`",
+    replace: "order by t.created_at desc`",
+    breaks: "tokens are listed by name",
+    tests: ["integration/access_tokens_test.ts: the database has no token in it"],
+  },
+  {
+    id: "access/gate-share",
+    file: "routes/shared/load.ts",
+    find:
+      "if (rest > 0) this.#callers.set(caller, rest);\n      else this.#callers.delete(caller);",
+    replace: "if (rest <= 0) this.#callers.delete(caller);",
+    breaks: "what a caller leaves is his again",
+    tests: ["unit/gate_test.ts: Gate gives one caller no more than a share"],
+  },
+  {
+    id: "access/dsn-brackets",
+    file: "store/dsn.ts",
+    find: 'if (/:(?!\\d*(?:[,/?]|$))/.test(after.replace(/\\[.*?\\]/g, ""))) {',
+    replace: "if (/:(?!\\d*(?:[,/?]|$))/.test(after)) {",
+    breaks: "an address in brackets is no wrong port",
+    tests: ["unit/dsn_test.ts: what cannot be read is refused"],
+  },
 ];

@@ -301,4 +301,12 @@ export const EXPECTATIONS: Mutant[] = [
     breaks: "a year of two digits is the one that Python reads",
     tests: ["unit/strptime_test.ts: a time is read by a format"],
   },
+  {
+    id: "expectations/profile-set",
+    file: "pipeline/expectations/profile.ts",
+    find: "    nonnull >= set.length * REPEATED &&\n",
+    replace: "",
+    breaks: "a set is proposed of values that repeat",
+    tests: ["unit/expectations_profile_test.ts: Profile proposes a set of values"],
+  },
 ];

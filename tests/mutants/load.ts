@@ -1422,4 +1422,28 @@ export const LOAD: Mutant[] = [
     breaks: "who meets keys that others have put there meanwhile compares with them",
     tests: ["integration/ways_to_write_test.ts: a mirror into an empty table"],
   },
+  {
+    id: "load/column-bytes",
+    file: "sql/datasets/typed_tables.sql",
+    find: "select octet_length(declared ->> 'name') between 1 and 63",
+    replace: "select length(declared ->> 'name') between 1 and 63",
+    breaks: "the name of a column has at most 63 bytes",
+    tests: ["integration/typed_tables_test.ts: new fields get columns, by policy or by hand"],
+  },
+  {
+    id: "load/own-keyed",
+    file: "sql/datasets/own_tables.sql",
+    find: "where (c.value -> 'generated')::boolean));",
+    replace: "where true));",
+    breaks: "a table with a key of its own needs no other",
+    tests: ["integration/own_tables_test.ts: a table of the server's own role"],
+  },
+  {
+    id: "load/history-needs-key",
+    file: "sql/datasets/history.sql",
+    find: "  if source -> 'key' is null then\n    errors :=",
+    replace: "  if false then\n    errors :=",
+    breaks: "a history needs a key",
+    tests: ["integration/history_test.ts: a history needs a key"],
+  },
 ];

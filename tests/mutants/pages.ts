@@ -681,4 +681,20 @@ export const PAGES: Mutant[] = [
     breaks: "a page has as many items as were asked for",
     tests: ["unit/page_cursor_test.ts: a page has"],
   },
+  {
+    id: "pages/history-order",
+    file: "store/dashboard.ts",
+    find: "return rows.map((row) => row.point).reverse();",
+    replace: "return rows.map((row) => row.point);",
+    breaks: "charts run from the oldest run to the newest",
+    tests: ["integration/dashboard_data_test.ts: charts have the newest runs"],
+  },
+  {
+    id: "pages/wider-types",
+    file: "islands/datasets/columns_editor.tsx",
+    find: 'return type === "date" ? ["timestamptz"] : [];',
+    replace: "return [];",
+    breaks: "a date can be widened to a time",
+    tests: ["unit/dashboard_form_test.ts: a column is offered the wider types"],
+  },
 ];

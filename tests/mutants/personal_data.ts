@@ -156,4 +156,21 @@ export const PERSONAL_DATA: Mutant[] = [
     breaks: "a key in JSON is found however it is escaped",
     tests: ["integration/forget_test.ts: a request body is found by its key"],
   },
+  {
+    id: "personal/history",
+    file: "store/forget.ts",
+    find:
+      "const columns = history ? keyColumns(declared).slice(0, -1) : keyColumns(declared);\n  let deleted",
+    replace: "const columns = keyColumns(declared);\n  let deleted",
+    breaks: "every version of a history is forgotten",
+    tests: ["integration/forget_test.ts: a key of a typed table is forgotten"],
+  },
+  {
+    id: "personal/alter-source",
+    file: "scripts/cli/commands/dataset.ts",
+    find: 'sending("PATCH", { source, exclude: fields(exclude), hash: fields(hash) })',
+    replace: 'sending("PATCH", { exclude: fields(exclude), hash: fields(hash) })',
+    breaks: "the fields of the source that is named are changed",
+    tests: ["integration/cli_commands_test.ts: etl dataset alter"],
+  },
 ];

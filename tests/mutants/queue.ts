@@ -601,4 +601,21 @@ export const QUEUE: Mutant[] = [
     breaks: "a command frees no place before its own run has waited for one",
     tests: ["integration/queue_test.ts: a run is left for 10 s"],
   },
+  {
+    id: "queue/key-at-once",
+    file: "sql/runs/request.sql",
+    find:
+      "    perform pg_advisory_xact_lock(hashtextextended('etl idempotency ' || key, 0));\n    select * into known",
+    replace: "    select * into known",
+    breaks: "two requests with one key at once are one run",
+    tests: ["integration/sql_destinations_test.ts: SQL: of two who ask with one key at once"],
+  },
+  {
+    id: "queue/job-runs-newest",
+    file: "store/pg_cron.ts",
+    find: "order by runid desc limit $2",
+    replace: "order by runid limit $2",
+    breaks: "a job that went well since it failed is no warning",
+    tests: ["integration/jobs_pg_cron_test.ts: setup-db installs the jobs in pg_cron"],
+  },
 ];

@@ -797,4 +797,12 @@ export const RUNS: Mutant[] = [
     breaks: "a run tells why it was taken back from other servers",
     tests: ["integration/run_states_test.ts: what a run has made in schema etl"],
   },
+  {
+    id: "runs/follow-again",
+    file: "scripts/cli/run_follow.ts",
+    find: 'if (error instanceof Problem && error.type !== "unavailable") throw error;',
+    replace: "if (error instanceof Problem) throw error;",
+    breaks: "etl follows a run past a server that is away for a while",
+    tests: ["integration/cli_commands_test.ts: etl show --follow takes up"],
+  },
 ];

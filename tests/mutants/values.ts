@@ -312,4 +312,12 @@ export const VALUES: Mutant[] = [
     breaks: "a number that two fields write differently keeps its digits in its own field only",
     tests: ["unit/numbers_test.ts: a number that two"],
   },
+  {
+    id: "values/partial-key",
+    file: "sql/setup/original_tables.sql",
+    find: "and i.indpred is null and a.attname in",
+    replace: "and a.attname in",
+    breaks: "an index of some rows makes no key",
+    tests: ["integration/migration_test.ts: doctor says before the take-over"],
+  },
 ];

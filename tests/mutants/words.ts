@@ -157,4 +157,20 @@ export const WORDS: Mutant[] = [
     breaks: "why a source cannot be read is said in Spanish",
     tests: ["unit/problems_es_test.ts: why a source cannot be read is Spanish"],
   },
+  {
+    id: "words/set-list",
+    file: "scripts/cli/conf_input.ts",
+    find: "|| inner === null || Array.isArray(inner)) target[name] = {};",
+    replace: "|| inner === null) target[name] = {};",
+    breaks: "--set puts an object in the place of a list",
+    tests: ["unit/cli_conf_input_test.ts: applySetting() puts an object"],
+  },
+  {
+    id: "words/database-rights",
+    file: "store/connection_problem.ts",
+    find: "/^42501$/",
+    replace: "/^42502$/",
+    breaks: "a role that lacks rights is told how to get them",
+    tests: ["unit/connection_target_test.ts: each way in which a database cannot be used"],
+  },
 ];

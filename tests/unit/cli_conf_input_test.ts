@@ -66,6 +66,13 @@ Deno.test("applySetting() sets members of the source, of text and of other types
   );
 });
 
+Deno.test("applySetting() puts an object in the place of what has no members", () => {
+  for (const source of ["[1]", "null", "text"]) {
+    const given = set(`source=${source}`, "source.path=a.csv");
+    assert.equal(JSON.stringify(given), '{"source":{"path":"a.csv"}}', source);
+  }
+});
+
 Deno.test("applySetting() keeps equals signs and empty values", () => {
   assert.deepEqual(set("run_label=a=b", "source.path="), {
     run_label: "a=b",

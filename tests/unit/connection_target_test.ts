@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Problem } from "../../vocabulary/problem.ts";
+import { connectionProblem } from "../../store/connection_problem.ts";
 import { connectionTarget } from "../../store/connection_target.ts";
 
 const target = (query: string, host = "db.example.com") =>
@@ -66,6 +67,34 @@ Deno.test("what Neon and Supabase put into connection strings is not sent to the
   assert.equal(neon.options, undefined);
   assert.deepEqual(neon.ssl, { rejectUnauthorized: true });
   assert.equal(target("?pgbouncer=true").options, undefined);
+});
+
+Deno.test("each way in which a database cannot be used is told with its remedy, without the password", () => {
+  const dsn = "postgres://loader:gehe1m@db.test/etl";
+  const told = (code: string, message = "no") =>
+    connectionProblem(Object.assign(new Error(message), { code }), dsn)?.message ?? "";
+  for (
+    const [code, why] of Object.entries({
+      "28P01": /user or password is wrong/,
+      "3D000": /it has no such database/,
+      "53300": /all its connections are in use.*Raise max_connections, or use a pooler/,
+      "42501": /its role lacks rights there.*setup-db --role loader/,
+      "25006": /it takes no writes.*alter role loader reset default_transaction_read_only/,
+      "57P03": /it is starting up or shutting down/,
+      ECONNREFUSED: /nothing listens there/,
+      EAI_AGAIN: /the host name is not known/,
+      ETIMEDOUT: /there is no network route to it/,
+      "28000": /lets this user not in from here.*pg_hba\.conf/,
+      NO_SUCH_HOST: /none of its hosts takes writes/,
+      DEPTH_ZERO_SELF_SIGNED_CERT: /its certificate is not to be trusted/,
+    })
+  ) {
+    assert.match(told(code), why, code);
+    assert.match(told(code), /^The database at db\.test:5432/);
+    assert.doesNotMatch(told(code), /gehe1m/);
+  }
+  assert.match(told("", "The server does not support SSL connections"), /it does not speak TLS/);
+  assert.equal(told("42P01"), "", "what the server answers is no connection that fails");
 });
 
 Deno.test("what cannot be kept is refused, without showing the password", () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { widerTypes } from "../../islands/datasets/columns_editor.tsx";
 import { declaredIn, declaredText, digitsIn, numericType } from "../../islands/form/declared.tsx";
 import { valueType } from "../../islands/resources.tsx";
 import { replaySet } from "../../islands/run/replay.tsx";
@@ -20,6 +21,13 @@ const allFields = (type: string) => [
   ...sourceFields(schema, type),
   ...groups.flatMap(({ fields }) => fields),
 ];
+
+Deno.test("a column is offered the wider types that keep its values, and no other", () => {
+  const offered = ["integer", "numeric(5,2)", "numeric", "date", "timestamptz", "text"].map(
+    widerTypes,
+  );
+  assert.deepEqual(offered, [["numeric"], ["numeric"], [], ["timestamptz"], [], []]);
+});
 
 Deno.test("fieldGroups() has every parameter exactly once", () => {
   const names = groups.flatMap(({ fields }) => fields.map(({ name }) => name)).sort();

@@ -94,6 +94,7 @@ Deno.test("what cannot be read is refused with what is wrong, never with the tex
       ["postgres://u:geheim@h:54x/d", /a port is a number/i],
       ["postgres://u:geheim@::1:5432/d", /brackets/],
       ["postgres://u:geheim@h:99999/d", /1 to 65535/],
+      ["postgres://u:geheim@[::1]/d?x", /are percent-encoded/],
       ["postgres://u:geheim@h/a/b", /slash in .*database is written %2F/],
       ["mysql://u:geheim@h/a", /form postgres:\/\//],
       ["host=h password=geheim with spaces", /quotes/],

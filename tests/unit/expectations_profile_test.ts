@@ -49,6 +49,13 @@ Deno.test("Profile proposes types, null rates, ranges, sets and uniqueness", () 
   assert.deepEqual(failed(check(suite, records)), []);
 });
 
+Deno.test("Profile proposes a set of values that come five times each on average, and not before", () => {
+  const of = (times: number) =>
+    JSON.stringify(profile(Array.from({ length: 3 * times }, (_, i) => ({ kind: "abc"[i % 3]! }))));
+  assert.match(of(5), /to_be_in_set.*\["a","b","c"\]/);
+  assert.doesNotMatch(of(4), /to_be_in_set/);
+});
+
 Deno.test("Profile does not propose uniqueness when a single value comes twice", () => {
   const records: SourceRecord[] = Array.from({ length: 9_000 }, (_, i) => ({ id: `id ${i}` }));
   assert.match(JSON.stringify(profile(records)), /to_be_unique/);

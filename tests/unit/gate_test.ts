@@ -20,6 +20,19 @@ Deno.test("Gate lets its limit through, refuses more with 503, and counts who le
   gate.enter();
 });
 
+Deno.test("Gate gives one caller no more than a share, and what he leaves is his again", () => {
+  const gate = new Gate(4, say("requests-in-progress", { n: 4 }), { share: 2 });
+  const [first] = [gate.enter(1, "a"), gate.enter(1, "a")];
+  assert.throws(() => gate.enter(1, "a"), { status: 429 });
+  const other = gate.enter(2, "b");
+  first!();
+  gate.enter(1, "a");
+  assert.throws(() => gate.enter(1, "a"), { status: 429 });
+  other();
+  gate.enter(2, "b");
+  assert.throws(() => gate.enter(1, "c"), { status: 503 }, "all of it is taken");
+});
+
 Deno.test("Gate.run() refuses with the status that it was given, and leaves also after a failure", async () => {
   const gate = new Gate(1, say("previews-made", { n: 1 }), { status: 429 });
   const end = Promise.withResolvers<void>();

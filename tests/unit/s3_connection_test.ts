@@ -32,6 +32,22 @@ Deno.test("a connection of object storage has AWS's address for its region, or a
   assert.ok(!isS3Connection('{"url": "https://h/s3"}'));
 });
 
+Deno.test("the environment says where object storage is as it does for the AWS command line", () => {
+  const [url, own] = ["https://all.test", "https://s3.test"];
+  const at = (env: Record<string, string>) => s3Environment(env)?.endpoint;
+  assert.equal(at({ AWS_ENDPOINT_URL: url }), `${url}/`);
+  assert.equal(
+    at({ AWS_ENDPOINT_URL: url, AWS_ENDPOINT_URL_S3: own }),
+    `${own}/`,
+    "S3's own first",
+  );
+  assert.equal(s3Environment({ AWS_REGION: "eu-central-1" }), null);
+  const of = { AWS_ENDPOINT_URL: url, AWS_DEFAULT_REGION: "eu-west-1" };
+  assert.equal(s3Environment(of)!.region, "eu-west-1");
+  assert.equal(s3Environment({ ...of, AWS_REGION: "eu-north-1" })!.region, "eu-north-1");
+  assert.throws(() => s3Environment({ AWS_ACCESS_KEY_ID: "A" }), /one of the two keys/);
+});
+
 Deno.test("a connection of object storage that is wrong is refused by name, without its value", () => {
   const wrong: [string, RegExp][] = [
     ['{"type": "s3", "secret_access_key": "never/shown+anywhere"', /^X is no JSON/],

@@ -316,6 +316,12 @@ Deno.test("zstd: files are read whatever the format, several frames and skippabl
   await folder.write("cut.ndjson.zst", two.subarray(0, two.length - 5));
   const cut = await readAll({ type: "file", path: "cut.ndjson.zst" }, folder.ctx).catch((e) => e);
   assert.match(cut.message, /zstd data ends too early/);
+  await folder.write(
+    "more.ndjson.zst",
+    Uint8Array.from([...two, ...new TextEncoder().encode("{}\n{}\n")]),
+  );
+  const more = await readAll({ type: "file", path: "more.ndjson.zst" }, folder.ctx).catch((e) => e);
+  assert.match(more.message, /zstd data is damaged/, "what follows a frame is another one");
 });
 
 Deno.test("formats that are not read are refused by their name, with what to do instead", async () => {

@@ -211,6 +211,18 @@ Deno.test("Teams shows severity as a colour, and no link that leads nowhere", ()
   ]);
 });
 
+Deno.test("Teams shows label, run, times and id of an alert below its message", () => {
+  const [content] = teamsMessage(notification({ occurrences: 3 }), "https://etl.test").attachments;
+  const [, , ...rest] = content!.content.body.map(({ inlines }) => inlines[0]!.text);
+  assert.deepEqual(
+    rest,
+    Object.entries(facts(notification({ occurrences: 3 }))).map((each) => each.join(": ")),
+  );
+  assert.ok(
+    rest.includes("Label: night") && rest.some((text) => text.startsWith("Times: 3 since ")),
+  );
+});
+
 Deno.test("PagerDuty takes the severities that it knows, and no link that leads nowhere", () => {
   const sent = (of: Notification) => pagerDutyEvents(of, "https://etl.test")[0]!;
   const severity = (given: string) =>
@@ -284,6 +296,7 @@ const ended = (
     params: {
       source: { type: "http", name: "web", url: "https://u:p@h/x?t=s3cret" },
       batch_size: 5,
+      transform: null,
     },
     requested_at: "2026-01-01T00:00:00.000Z",
     started_at: "2026-01-01T00:00:01.000Z",
@@ -342,6 +355,7 @@ Deno.test("MLflow is told a run's figures, its parameters as text, and of its so
   assert.equal(params["source.type"], "http");
   assert.equal(params["source.name"], "web");
   assert.equal(params.batch_size, "5");
+  assert.ok(!("transform" in params), "what has no value is no parameter");
   assert.doesNotMatch(JSON.stringify(run), /s3cret|u:p@/);
   const tags = Object.fromEntries(run.tags.map(({ key, value }) => [key, value]));
   assert.deepEqual([tags["etl.requested_by"], tags["etl.dataset"], tags["etl.attempt"]], [
