@@ -36,11 +36,13 @@ export async function rolesWorld(t: { name: string }): Promise<RolesWorld> {
   const dsnOf = (kind: Kind) =>
     Object.assign(new URL(db.dsn), { username: names[kind], password: "x" }).href;
   const setUp: RolesWorld["setUp"] = (options) => setupDatabase(dsnOf("owner"), options);
-  await setUp({ role: names.server });
-  await setUp({ role: names.creator, mayCreate: true });
-  await setUp({ reader: names.reader });
+  await setUp({ role: names.server, reader: names.reader });
   const as = {} as Record<Kind, Client>;
-  for (const kind of KINDS) as[kind] = await connect(dsnOf(kind));
+  for (const kind of KINDS) {
+    as[kind] = await connect(dsnOf(kind));
+    if (kind !== "owner") continue;
+    await as.owner.query("select etl.grant_server_role($1, true)", [names.creator]);
+  }
   return {
     names,
     as,

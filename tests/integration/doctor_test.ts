@@ -32,8 +32,10 @@ class Installation implements AsyncDisposable {
     const dir = await Deno.makeTempDir({ prefix: "etl-doctor-" });
     await Deno.mkdir(join(dir, "data"));
     const role = `doctor_${crypto.randomUUID().slice(0, 8)}`;
-    await withClient(db.dsn, (client) => client.query(`create role ${role} login password 'p'`));
-    await setupDatabase(db.dsn, { role });
+    await withClient(db.dsn, async (client) => {
+      await client.query(`create role ${role} login password 'p'`);
+      await client.query("select etl.grant_server_role($1)", [role]);
+    });
     const dsn = new URL(db.dsn);
     [dsn.username, dsn.password] = [role, "p"];
     return new Installation(db, dir, dsn.href, role);
