@@ -1126,7 +1126,8 @@ async function tableOf(sql: Sql, params: Params): Promise<TypedTable | null> {
 
 /** Only a run that comes back can be late, a replay, or a run that has ended before; and one that is executed in any order. */
 async function placeOf(sql: Sql, run: RunRow): Promise<RunOrder> {
-  return run.replay_of === null && run.attempt_base === 0 && run.cursor_key !== null
+  return run.replay_of === null && run.attempt_base === 0 && !run.comes_back &&
+      run.cursor_key !== null
     ? { orderRunId: run.run_id, late: false, superseded: false }
     : await orderOf(sql, run.run_id);
 }

@@ -813,7 +813,9 @@ alter table etl.runs
   -- of a run with many chunks, why one server executes it ("alone"), or which servers do not help and why ("left")
   add column if not exists sharing jsonb,
   -- when destination and overlap were seen to; runs from before there was this column had that with their request
-  add column if not exists accepted_at timestamptz default '-infinity';
+  add column if not exists accepted_at timestamptz default '-infinity',
+  -- whether it had ended and was taken up again: later requests may have loaded meanwhile
+  add column if not exists comes_back boolean not null default false;
 alter table etl.runs alter column accepted_at drop default;
 comment on table etl.runs is 'one row a run, from its request on';
 create index if not exists runs_requested_at on etl.runs (requested_at desc, run_id desc);
@@ -4080,7 +4082,7 @@ begin
       and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
       and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published');
   -- what runs for the first time is executed in the order of requests, unless a version decides
-  late := late and (run.replay_of is not null or run.attempt_base > 0);
+  late := late and (run.replay_of is not null or run.attempt_base > 0 or run.comes_back);
 end $$;
 
 -- sql/datasets/private_fields.sql
@@ -5742,7 +5744,7 @@ begin
       format('Run %s is %s; only a failed or cancelled run can be retried.', run.run_id, run.state), status => 409);
   end if;
   update etl.runs as r set state = 'queued', admitted_at = null, ended_at = null, cancel_requested_at = null,
-    cancel_requested_by = null, error = null, attempt_base = r.attempt, deaths = 0, deaths_spared = 0, next_attempt_at = '-infinity', outage_since = null, server_id = null
+    cancel_requested_by = null, error = null, attempt_base = r.attempt, comes_back = true, deaths = 0, deaths_spared = 0, next_attempt_at = '-infinity', outage_since = null, server_id = null
     where r.run_id = retry_run.run_id returning * into run;
   perform etl.audit(run, 'retry_requested', actor);
   perform etl.wake('requests');
@@ -8435,7 +8437,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('325318a436951441ed152ef8d74bccb4b061e1236c3c8c5ca38b1257ef75696b')
+insert into etl.setups (checksum) values ('c74696dac959eea03c04ffeed36fabb8d2f1683c312888dceaabc489c56f5b1b')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8443,4 +8445,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"325318a436951441ed152ef8d74bccb4b061e1236c3c8c5ca38b1257ef75696b","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"c74696dac959eea03c04ffeed36fabb8d2f1683c312888dceaabc489c56f5b1b","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

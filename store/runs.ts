@@ -14,6 +14,8 @@ export interface RunRow {
   attempt: number;
   /** Attempts before the last request to retry it. */
   attempt_base: number;
+  /** Whether it had ended and was taken up again, also where it was cancelled before an attempt. */
+  comes_back: boolean;
   trigger: string;
   requested_by: string;
   conf: Record<string, unknown>;

@@ -72,7 +72,7 @@ begin
       format('Run %s is %s; only a failed or cancelled run can be retried.', run.run_id, run.state), status => 409);
   end if;
   update etl.runs as r set state = 'queued', admitted_at = null, ended_at = null, cancel_requested_at = null,
-    cancel_requested_by = null, error = null, attempt_base = r.attempt, deaths = 0, deaths_spared = 0, next_attempt_at = '-infinity', outage_since = null, server_id = null
+    cancel_requested_by = null, error = null, attempt_base = r.attempt, comes_back = true, deaths = 0, deaths_spared = 0, next_attempt_at = '-infinity', outage_since = null, server_id = null
     where r.run_id = retry_run.run_id returning * into run;
   perform etl.audit(run, 'retry_requested', actor);
   perform etl.wake('requests');

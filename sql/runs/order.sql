@@ -47,5 +47,5 @@ begin
       and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
       and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published');
   -- what runs for the first time is executed in the order of requests, unless a version decides
-  late := late and (run.replay_of is not null or run.attempt_base > 0);
+  late := late and (run.replay_of is not null or run.attempt_base > 0 or run.comes_back);
 end $$;

@@ -114,7 +114,9 @@ alter table etl.runs
   -- of a run with many chunks, why one server executes it ("alone"), or which servers do not help and why ("left")
   add column if not exists sharing jsonb,
   -- when destination and overlap were seen to; runs from before there was this column had that with their request
-  add column if not exists accepted_at timestamptz default '-infinity';
+  add column if not exists accepted_at timestamptz default '-infinity',
+  -- whether it had ended and was taken up again: later requests may have loaded meanwhile
+  add column if not exists comes_back boolean not null default false;
 alter table etl.runs alter column accepted_at drop default;
 comment on table etl.runs is 'one row a run, from its request on';
 create index if not exists runs_requested_at on etl.runs (requested_at desc, run_id desc);

@@ -432,8 +432,17 @@ Deno.test("a dataset that is distributed gets the keys of each run beside its ro
     assert.deepEqual([by_column, beside], ["event_id", table]);
   }
   const replaced = await load(first, { write: "replace" });
-  assert.match(replaced.error!.detail, /is distributed over several servers.*Nothing was changed/s);
+  const refused = /is distributed over several servers.*Nothing was changed/s;
+  assert.match(replaced.error!.detail, refused);
+  const feed = await load(first, { deleted: { field: "op", equals: "D" } });
+  assert.match(feed.error!.detail, refused);
+  const compared = await load(first, { dry_run: true, compare: true });
+  assert.match(compared.error!.detail, /is distributed over several servers/);
   assert.equal(Object.keys(await engine.payloads(table)).length, 11);
+  // a mirror has marked rows of it before it was distributed
+  await engine.sql.unsafe(`alter table ${table} add column _etl_deleted_at timestamptz`);
+  assert.match((await load(first)).error!.detail, refused);
+  await engine.sql.unsafe(`alter table ${table} drop column _etl_deleted_at`);
   // as after a restore
   await engine.sql`delete from pg_catalog.pg_dist_partition`;
   const [lost] = await engine

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
-import type { WorkerPool } from "../../pipeline/workers/pool.ts";
-import type { TaskKind } from "../../pipeline/workers/task.ts";
 import { removeLeftovers } from "../../pipeline/spill/spool_dirs.ts";
 import { beginFirstLoad } from "../../store/first_load.ts";
 import { connect } from "../../store/pg.ts";
 import { finishRun, startRun } from "../../store/runs.ts";
+import { beforeTasks } from "../helpers/before_tasks.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -53,21 +52,6 @@ async function begun(engine: Engine) {
 async function session(engine: Engine) {
   const client = await connect(engine.db.dsn, { applicationName: "the test's session" });
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
-}
-
-/** The engine's workers, before whose tasks something happens. */
-function beforeTasks(engine: Engine, happens: (kind: TaskKind) => Promise<void>): WorkerPool {
-  const pool = engine.deps.workers;
-  const submit = async (runId: string, kind: TaskKind, input: never) => {
-    await happens(kind);
-    return await pool.submit(runId, kind, input);
-  };
-  return new Proxy(pool, {
-    get: (_target, name) => {
-      const member = Reflect.get(pool, name, pool);
-      return name === "submit" ? submit : typeof member === "function" ? member.bind(pool) : member;
-    },
-  });
 }
 
 async function count(engine: Engine): Promise<number> {
@@ -131,7 +115,7 @@ Deno.test("whoever comes while a first load goes on has the key made first", asy
   assert.equal(await beginFirstLoad(engine.deps.sql, run), false, "it has begun");
   // the table is one of events all the time
   const later = await engine.submit(others(6, 100));
-  const compared = beforeTasks(engine, async (kind) => {
+  const compared = beforeTasks(engine.deps.workers, async (kind) => {
     if (kind !== "prepare") return;
     assert.deepEqual((await indexes(engine)).definitions, before.definitions, "to compare with");
   });
@@ -144,7 +128,7 @@ Deno.test("whoever comes while a first load goes on has the key made first", asy
   await engine.sql.unsafe(`delete from ${TABLE}`);
   const early = await engine.submit(others(3, 200));
   let published = 0;
-  const workers = beforeTasks(engine, async (kind) => {
+  const workers = beforeTasks(engine.deps.workers, async (kind) => {
     if (kind !== "publish" || ++published > 1) return;
     assert.equal(await beginFirstLoad(engine.deps.sql, run), true);
   });

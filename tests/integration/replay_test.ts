@@ -170,6 +170,21 @@ Deno.test("retry: a failed run that is taken up after a later one adds what is m
   assert.equal((await engine.payloads() as Record<string, { v: string }>).k!.v, "later");
 });
 
+Deno.test("retry: a run that was cancelled while it waited, and is taken up after a later one, changes nothing either", async (t) => {
+  await using engine = await startEngine(t);
+  const conf = (v: string) => ({
+    source: { type: "inline", name: "test", key: "id", records: [{ id: "k", v }, { id: v, v }] },
+  });
+  await engine.succeed(conf("confirmed"));
+  const { run_id } = await engine.submit(conf("late"));
+  await engine.post(`/api/etl/runs/${run_id}/cancel`);
+  assert.equal((await engine.succeed(conf("confirmed"))).counts.unchanged, 2);
+  await engine.post(`/api/etl/runs/${run_id}/retry`);
+  const { attempt, counts } = await engine.toEnd(run_id);
+  assert.deepEqual([attempt, counts.inserted, counts.updated], [1, 1, 0]);
+  assert.equal((await engine.payloads() as Record<string, { v: string }>).k!.v, "confirmed");
+});
+
 Deno.test("retry: what dry runs, failures, replays, other sources and other tables did meanwhile makes no run late", async (t) => {
   await using engine = await startEngine(t);
   const source = { type: "file", path: "late.ndjson", name: "test", key: "id" };

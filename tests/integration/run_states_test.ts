@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { connect } from "../../store/pg.ts";
 import { cancelRun, finishRun, planChunks, startRun } from "../../store/runs.ts";
 import { historyPage } from "../../store/history.ts";
+import { Problem } from "../../vocabulary/problem.ts";
+import { beforeTasks } from "../helpers/before_tasks.ts";
+import { heldTimers } from "../helpers/clock.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { VERSION } from "../../vocabulary/version.ts";
@@ -135,6 +138,61 @@ Deno.test("a cancel ends a waiting run at once, and a retry goes on with attempt
   const refused = await engine.post(`/api/etl/runs/${run_id}/retry`);
   assert.equal(refused.status, 409);
   assert.match((await refused.json()).detail, /only a failed or cancelled run can be retried/);
+});
+
+Deno.test("a run that was to be cancelled when its server died is cancelled by the next, before anything is loaded", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { sql } = engine;
+  const { run_id } = await engine.submit({ batch_size: 5 });
+  assert.notEqual(await startRun(sql, run_id, { serverId: "dead", maxAttempts: 5 }), null);
+  await cancelRun(sql, run_id, "test");
+  const tasks: string[] = [];
+  const workers = beforeTasks(
+    engine.deps.workers,
+    (kind) => tasks.push(kind),
+    () => tasks.push("end"),
+  );
+  // PostgreSQL's start counts as a sign of life
+  await waitFor(async () => {
+    await sql`update etl.runs set seen_at = now() - interval '1 minute' where state = 'running'`;
+    return await engine.execute(run_id, { workers, onCancel: () => () => {} }) === "ended";
+  }, { intervalMs: 200, what: "another attempt" });
+  const { state, counts } = await engine.run(run_id);
+  assert.deepEqual([state, counts.inserted, tasks], ["cancelled", 0, ["end", "plan"]]);
+});
+
+Deno.test("a cancel that comes while the last chunk is published cancels the run, which says what is in the table", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { run_id } = await engine.submit({ batch_size: 5 });
+  let cancel = () => {};
+  let watches = 0;
+  await engine.execute(run_id, {
+    observer: { taskDone: (_run, { kind }) => void (kind === "publish" && cancel()) },
+    onCancel: (_runId, asked) => {
+      cancel = asked;
+      watches++;
+      return () => watches--;
+    },
+  });
+  const { state, counts, error } = await engine.run(run_id);
+  assert.deepEqual([state, counts.inserted], ["cancelled", 5]);
+  assert.match(error!.detail, /1 of 1 chunk/);
+  assert.equal(watches, 0);
+});
+
+Deno.test("the time limit of an attempt that was given back ends none of the next one's tasks", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { run_id } = await engine.submit({ batch_size: 6, timeout_seconds: 3_600 });
+  using limit = heldTimers(3_600_000);
+  let ended = 0;
+  const workers = beforeTasks(engine.deps.workers, (kind) => {
+    if (kind !== "prepare") return;
+    throw new Problem("unavailable", { transient: true, detail: verbatim("away") });
+  }, () => ended++);
+  assert.equal(await engine.execute(run_id, { workers }), "given back");
+  assert.equal(limit.started, 1);
+  limit.end();
+  assert.equal(ended, 0);
 });
 
 Deno.test("every change of a run's state that no arrow of the diagram shows is refused", async (t) => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { connect } from "../../store/pg.ts";
+import { beforeTasks } from "../helpers/before_tasks.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
@@ -375,7 +376,9 @@ Deno.test("a conf that could delete what is there is refused, saying what would 
 });
 
 Deno.test("what comes late brings nothing back that a later mirror has deleted", async (t) => {
-  await using engine = await startEngine(t);
+  await using engine = await startEngine(t, {
+    transforms: { none: "export const transform = () => null;" },
+  });
   for (const layout of LAYOUTS) {
     const all = { layout, table_name: `l_${layout}`, max_delete_ratio: 1, min_acceptance_ratio: 0 };
     const typed = { columns: { x: "text", n: "integer" } };
@@ -408,6 +411,19 @@ Deno.test("what comes late brings nothing back that a later mirror has deleted",
       assert.match(late.warnings.join(), /1 row was not updated/);
     }
     assert.deepEqual(await rows(engine, `l_${layout}`), ["2:b"]);
+    // one that was cancelled before a mirror left nothing at all
+    const cancelled = await engine.submit({
+      ...{ layout, table_name: `l_${layout}`, chunk_size: 3 },
+      source: { type: "inline", name: "test", key: "id", records: range(1, 5, "old"), ...typed },
+    });
+    await engine.post(`/api/etl/runs/${cancelled.run_id}/cancel`);
+    const emptied = await load(engine, range(1, 3, "c"), { ...mirror, transform: "none" });
+    assert.deepEqual(counted(emptied), [0, 0, 0, 1, 0]);
+    await engine.post(`/api/etl/runs/${cancelled.run_id}/retry`);
+    const last = await engine.toEnd(cancelled.run_id);
+    assert.deepEqual(counted(last), [0, 0, 4, 0, 0]);
+    assert.match(last.warnings.join(), /4 rows were not updated/);
+    assert.deepEqual(await rows(engine, `l_${layout}`), []);
   }
 });
 
@@ -428,18 +444,10 @@ Deno.test("what a run executed in any order has compared is compared anew where 
       // a run that has compared, and is about to publish
       const publishes = Promise.withResolvers<void>();
       const goesOn = Promise.withResolvers<void>();
-      const workers = new Proxy(engine.deps.workers, {
-        get(target, name) {
-          const value = Reflect.get(target, name, target);
-          if (name !== "submit") return typeof value === "function" ? value.bind(target) : value;
-          return async (...args: Parameters<typeof target.submit>) => {
-            if (args[1] === "publish") {
-              publishes.resolve();
-              await goesOn.promise;
-            }
-            return await target.submit(...args);
-          };
-        },
+      const workers = beforeTasks(engine.deps.workers, async (kind) => {
+        if (kind !== "publish") return;
+        publishes.resolve();
+        await goesOn.promise;
       });
       const { run_id } = await engine.submit(versioned([
         { id: 1, v: 2, x: "b" },
