@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { checkBackup } from "../../store/backup/checked_file.ts";
+import { readRestoreSql } from "../../store/backup/format.ts";
+import { restoreBackup } from "../../store/backup/restore.ts";
 import { backUp, backupDir, held, restore } from "../helpers/backups.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -88,6 +91,12 @@ Deno.test({
     const expected = await held(engine.db.dsn, backup);
     await assert.rejects(
       restore(engine.db.dsn, backup),
+      { type: "conflict", message: new RegExp(`^Runs are active \\(${run_id}\\)`) },
+    );
+    // one that is asked for after the look at the database
+    await using sql = await client(engine.db.dsn);
+    await assert.rejects(
+      restoreBackup(sql, await checkBackup(backup.path), { restoreSql: await readRestoreSql() }),
       { type: "conflict", message: new RegExp(`^Runs are active \\(${run_id}\\)`) },
     );
     const said = await shell(`zcat ${backup.path} | ${PSQL} "$DSN"`, { DSN: engine.db.dsn });

@@ -131,6 +131,45 @@ Deno.test("etl dataset alter adds and widens columns, and changes which fields o
   assert.match((await alter("--add", "x")).err, /--add is a name and a type, such as/);
 });
 
+Deno.test("etl run says that no run was made while one of its label goes on, and waits for none", async (t) => {
+  await using engine = await startEngine(t);
+  await using cli = cliOf({
+    // whoever followed the other run would see an error
+    request: (path, init) => engine.request(path.replace(/events$/, "nothing"), init),
+  });
+  const { run_id } = await engine.submit({ batch_size: 1, run_label: "night" });
+  const skipping = ["run", "--set", "run_label=night", "--set", "overlap=skip", "--wait"];
+  const asked = await cli.etl(...skipping, "--json");
+  assert.equal(asked.code, 0, asked.err);
+  assert.deepEqual(asked.json(), { run_id, status: "queued", created: false, skipped: true });
+  const said = await cli.etl(...skipping);
+  assert.deepEqual([said.code, said.out], [0, ""]);
+  assert.match(
+    said.err,
+    new RegExp(`^No run was made: run ${run_id} of the same label is going on`),
+  );
+});
+
+Deno.test("etl maintenance confirms only what it is told to, and ends with 1 when a task has failed", async () => {
+  const asked: string[] = [];
+  const at = "2026-01-01T00:00:00.000Z";
+  const task = { task: "clean_old_events", cutoff: at, started_at: at, ended_at: at, deleted: 7 };
+  await using cli = cliOf({
+    request(path) {
+      asked.push(path);
+      const failed = { ...task, state: "failed", warnings: ["slow"], error: "no room" };
+      const view = { maintenance_id: "m1", state: "failed", ended_at: at, tasks: [failed] };
+      return Promise.resolve(Response.json(view));
+    },
+  });
+  const done = await cli.etl("maintenance");
+  assert.equal(done.code, 1);
+  assert.match(done.out, /^clean_old_events +failed +2026-01-01 +7 /m);
+  assert.match(done.out, /warning: clean_old_events: slow\nerror: clean_old_events: no room\n/);
+  await cli.etl("maintenance", "--confirm");
+  assert.deepEqual(asked, ["/api/etl/maintenance", "/api/etl/maintenance?confirm=true"]);
+});
+
 Deno.test("etl runs and etl logs show what is asked for, and say when there is more or nothing", async (t) => {
   await using engine = await startEngine(t);
   await using cli = cliOf(engine);

@@ -233,7 +233,10 @@ Deno.test("a consumer emits events of its own, which start the next one in the c
     run: ({ emit }) => emit("mart.daily", { inserted: 7 }),
   });
   const second = recorder("second", { datasets: ["mart.daily"] });
-  const liar = recorder("liar", { run: ({ emit }) => emit("mart.daily") });
+  const liar = recorder("liar", {
+    emits: ["mart.weekly"],
+    run: ({ emit }) => emit("mart.daily"),
+  });
   await using reacting = await startReacting(engine, {
     consumers: [first.consumer, second.consumer, liar.consumer],
   });

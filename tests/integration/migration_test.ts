@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { createLog } from "../../telemetry/log.ts";
 import { fillAllFingerprints } from "../../pipeline/fingerprints.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
+import { fillFingerprints, takenOverTables } from "../../store/fingerprints.ts";
 import { originalTables } from "../../store/installation.ts";
 import { type Client, connect } from "../../store/pg.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { client } from "../helpers/sql_problems.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 const read = (path: string) => Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
 const ORIGINAL = await read("tests/fixtures/original_installation.sql");
@@ -218,6 +220,23 @@ Deno.test("a row whose fingerprint is not known yet is written by the first run,
     },
   });
   assert.equal(run.counts!.updated, 3);
+  // what a load writes while fingerprints are computed has its own
+  await sql.query("begin; lock table public.etl_improved_events in exclusive mode");
+  const [table] = await takenOverTables(engine.sql);
+  const filled = fillFingerprints(engine.sql, table!, { blocks: 1_000, compute: () => "00" });
+  await waitFor(async () =>
+    (await sql.query(`select from pg_locks
+      where not granted and relation = 'public.etl_improved_events'::regclass`)).rowCount === 1
+  );
+  await sql.query(
+    "update public.etl_improved_events set fingerprint = '\\x01' where event_id = 'evt-9'; commit",
+  );
+  await filled;
+  const { rows: known } = await sql.query(
+    `select encode(fingerprint, 'hex') as f, count(*)::int as n from public.etl_improved_events
+    where length(fingerprint) = 1 group by 1 order by 1`,
+  );
+  assert.deepEqual(known, [{ f: "00", n: 696 }, { f: "01", n: 1 }]);
 });
 
 Deno.test("doctor says before the take-over what becomes of each table", async (t) => {

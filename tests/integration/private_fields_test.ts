@@ -180,14 +180,21 @@ Deno.test("a body of data with private fields is kept until its run has succeede
     min_acceptance_ratio: "0",
     name: "people",
   });
-  const sent = await engine.request(`/api/etl/run?${query}`, {
-    method: "POST",
-    headers: { "content-type": "text/csv" },
-    body: `mail,price,day\n${mail(1)},1,31/01/2026\n${mail(2)},two,31/01/2026\nNULL,3,01/02/2026\n`,
-  });
+  const send = () =>
+    engine.request(`/api/etl/run?${query}`, {
+      method: "POST",
+      headers: { "content-type": "text/csv" },
+      body: `mail,price,day\n${mail(1)},1,31/01/2026\n${
+        mail(2)
+      },two,31/01/2026\nNULL,3,01/02/2026\n`,
+    });
+  const other = await (await send()).json();
+  const sent = await send();
   const { run_id } = await sent.json();
   assert.equal(sent.status, 202);
-  assert.equal((await engine.sql`select from etl.uploads`).length, 1);
+  assert.equal((await engine.sql`select from etl.uploads`).length, 1, "the same data is kept once");
+  assert.equal((await engine.toEnd(other.run_id)).state, "succeeded");
+  assert.equal((await engine.sql`select from etl.uploads`).length, 1, "another run waits for it");
   const run = await engine.toEnd(run_id);
   assert.equal(run.counts.rejected, 1, JSON.stringify(run.error));
   assert.equal((await engine.sql`select from etl.uploads`).length, 0);
@@ -248,6 +255,16 @@ Deno.test("private fields are the dataset's: what the first run declared holds f
   await other({ hash: ["at"] }, "hash", /occurred_at/, { occurred_at: { field: "at" } });
   await other({ hash: ["v"] }, "hash", /version/, { version: "v" });
   await other({ exclude: ["a"], hash: ["a.b"] }, "hash", /leaves out/);
+  await assert.rejects(
+    engine.submit({
+      source: { type: "postgres", connection: "x", table: "public.t", cursor: "at", key: "id" },
+      exclude: ["at"],
+    }),
+    (error: Error & { detail?: string }) => {
+      assert.match(error.detail!, /"exclude".*needs unchanged \(cursor\)/);
+      return true;
+    },
+  );
   await other({ hash: ["n"] }, "hash", /source.columns declares as integer/, {
     columns: { n: "integer" },
   });

@@ -147,6 +147,10 @@ Deno.test("what a role attaches to tables of its own never runs with the owner's
 
   // dataset, maintenance, typed view: the table is a dataset of the role that may write it
   await creator.query("select etl.register_dataset('mine', 'events')");
+  const { rows: [noted] } = await owner.query(
+    "select maintained from etl.datasets where dataset = 'mine.events'",
+  );
+  assert.equal(noted.maintained, false, "nothing of a table is deleted that nobody gave away");
   await owner.query("update etl.datasets set maintained = true");
   const { rows: maintained } = await owner.query(
     "select n.nspname || '.' || c.relname as relation from etl.maintained_tables('clean_old_events') as m " +

@@ -239,6 +239,10 @@ Deno.test({
       assert.match(await refused(conf("keyless")), /no primary key.*page_key/);
       assert.match(await refused(conf("missing")), /no table missing/);
       assert.match(
+        await refused(conf("keyless", { key: "a", page_key: ["none"] })),
+        /keyless.* no column none/,
+      );
+      assert.match(
         await refused(conf("items", { connection: "nowhere" })),
         /ETL_CONNECTION_NOWHERE/,
       );

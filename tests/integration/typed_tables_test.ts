@@ -652,6 +652,13 @@ Deno.test("new fields get columns, by policy or by hand, and reach rows that did
     ) => type).sort(),
     ["numeric", "numeric(5,2)", "timestamp with time zone"],
   );
+  // wherever somebody is who does it in SQL
+  await engine
+    .sql`select etl.alter_dataset('public.orders', '[]', '{"since": "timestamptz"}', 'ann')
+    from set_config('timezone', 'Asia/Tokyo', true)`;
+  const [since] = await engine
+    .sql`select to_char(since at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as at from orders where id = 5`;
+  assert.equal(since!.at, "2026-05-05 00:00");
   const [moved] = await engine
     .sql`select day at time zone 'UTC' = '2026-01-01' as same from orders where id = 1`;
   assert.equal(moved!.same, true);

@@ -609,4 +609,14 @@ export const ACCESS: Mutant[] = [
     breaks: "an address in brackets is no wrong port",
     tests: ["unit/dsn_test.ts: what cannot be read is refused"],
   },
+  {
+    id: "access/registered-kept",
+    file: "sql/datasets/destination.sql",
+    find:
+      "values (schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events')\n  on conflict do nothing;\nend $$;\ncomment on function etl.register_dataset",
+    replace:
+      "values (schema_name || '.' || table_name, schema_name, table_name, true)\n  on conflict do nothing;\nend $$;\ncomment on function etl.register_dataset",
+    breaks: "a table that is registered is not cleaned",
+    tests: ["integration/rights_attacks_test.ts: what a role attaches"],
+  },
 ];

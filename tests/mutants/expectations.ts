@@ -309,4 +309,12 @@ export const EXPECTATIONS: Mutant[] = [
     breaks: "a set is proposed of values that repeat",
     tests: ["unit/expectations_profile_test.ts: Profile proposes a set of values"],
   },
+  {
+    id: "expectations/event-column-exists",
+    file: "pipeline/expectations/table_kinds.ts",
+    find: "columns.includes(column) || isEventColumn(column) ||",
+    replace: "columns.includes(column) ||",
+    breaks: "columns of an event exist",
+    tests: ["unit/expectations_engine_test.ts: event columns are those of the events"],
+  },
 ];

@@ -1775,4 +1775,13 @@ export const LOAD: Mutant[] = [
     breaks: "what ends a run for good says more than what may be tried again",
     tests: ["unit/lanes_test.ts: forEachLane() throws the failure"],
   },
+  {
+    id: "load/widened-utc",
+    file: "sql/datasets/typed_tables.sql",
+    find:
+      "case each.type when 'timestamptz' then format('%I::timestamp at time zone ''UTC''', each.name) else",
+    replace: "case each.type when 'timestamptz' then format('%I::timestamptz', each.name) else",
+    breaks: "a date that becomes a time is midnight in UTC, wherever who asks is",
+    tests: ["integration/typed_tables_test.ts: new fields get columns"],
+  },
 ];

@@ -697,4 +697,12 @@ export const PAGES: Mutant[] = [
     breaks: "a date can be widened to a time",
     tests: ["unit/dashboard_form_test.ts: a column is offered the wider types"],
   },
+  {
+    id: "pages/history-midnight",
+    file: "routes/dashboard/history_query.ts",
+    find: "return new Date(midnight.getTime() - offsetMs(new Date(once), zone)).toISOString();",
+    replace: "return new Date(once).toISOString();",
+    breaks: "a day begins at its own midnight",
+    tests: ["unit/dashboard_pages_test.ts: days of the history"],
+  },
 ];

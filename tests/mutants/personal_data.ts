@@ -173,4 +173,21 @@ export const PERSONAL_DATA: Mutant[] = [
     breaks: "the fields of the source that is named are changed",
     tests: ["integration/cli_commands_test.ts: etl dataset alter"],
   },
+  {
+    id: "personal/needed-cursor",
+    file: "sql/datasets/private_fields.sql",
+    find:
+      "        union all select 'cursor', source ->> 'cursor' where jsonb_typeof(source -> 'cursor') = 'string') as n",
+    replace: "        ) as n",
+    breaks: "the cursor of a source cannot be left out",
+    tests: ["integration/private_fields_test.ts: private fields are the dataset"],
+  },
+  {
+    id: "personal/upload-of-others",
+    file: "sql/datasets/private_fields.sql",
+    find: "where r.run_id <> run.run_id and r.state <> 'succeeded'",
+    replace: "where r.run_id <> run.run_id and r.state = 'running'",
+    breaks: "data that another run waits for is kept",
+    tests: ["integration/private_fields_test.ts: a body of data with private fields"],
+  },
 ];

@@ -1553,4 +1553,37 @@ export const REACTIONS: Mutant[] = [
     breaks: "a mark of a backup is found across blocks",
     tests: ["unit/byte_reader_test.ts: what stands before a mark"],
   },
+  {
+    id: "reactions/emits-listed",
+    file: "queue/consumer_worker.ts",
+    find: "if (!consumer.emits.includes(dataset)) {",
+    replace: "if (consumer.emits.length === 0) {",
+    breaks: "a consumer emits only what its definition lists",
+    tests: ["integration/consumer_test.ts: a consumer emits events of its own"],
+  },
+  {
+    id: "reactions/webhook-type",
+    file: "telemetry/integrations/webhook.ts",
+    find: "type: `etl-improved.alert.${type}`,",
+    replace: 'type: "etl-improved.alert.raised",',
+    breaks: "an event says whether it is over",
+    tests: ["unit/telemetry_test.ts: a CloudEvent leads"],
+  },
+  {
+    id: "reactions/webhook-token",
+    file: "telemetry/integrations/webhook.ts",
+    find: "...(token === null ? {} : { authorization: `Bearer ${token}` }),",
+    replace: "",
+    breaks: "a receiver gets its token",
+    tests: ["unit/telemetry_test.ts: a CloudEvent leads"],
+  },
+  {
+    id: "reactions/fingerprint-meanwhile",
+    file: "store/fingerprints.ts",
+    find:
+      "where event_id = any(${ids}::text[]) and (fingerprint is null or fingerprint = '')\n        for no key update skip locked)",
+    replace: "where event_id = any(${ids}::text[])\n        for no key update skip locked)",
+    breaks: "what was written meanwhile keeps its fingerprint",
+    tests: ["integration/migration_test.ts: a row whose fingerprint is not known yet"],
+  },
 ];

@@ -1275,4 +1275,55 @@ export const SOURCES: Mutant[] = [
     breaks: "a date that has become a time gets a wider column",
     tests: ["unit/replicate_test.ts: a column that is there becomes"],
   },
+  {
+    id: "sources/spooled-of-time",
+    file: "pipeline/sources/file.ts",
+    find: "identity: `file:${path}:${info.size}:${mtime_ms}`,",
+    replace: "identity: `file:${path}:${info.size}`,",
+    breaks: "a file that came in the place of one of the same size is read anew",
+    tests: ["unit/sources_files_test.ts: what was made of a file"],
+  },
+  {
+    id: "sources/mysql-no-key-column",
+    file: "pipeline/sources/modules/mysql.ts",
+    find:
+      '  if (missing !== undefined) {\n    throw new Problem("invalid-conf", {\n      detail: say("mysql-no-key-column"',
+    replace:
+      '  if (missing === "") {\n    throw new Problem("invalid-conf", {\n      detail: say("mysql-no-key-column"',
+    breaks: "a column that is not there is no key",
+    tests: ["integration/source_mysql_test.ts"],
+  },
+  {
+    id: "sources/range-again",
+    file: "pipeline/sources/http/remote_file.ts",
+    find: "    } catch (error) {\n      this.#entries.delete(key);\n      throw error;",
+    replace: "    } catch (error) {\n      throw error;",
+    breaks: "a range that could not be fetched is asked for again",
+    tests: ["unit/remote_file_test.ts: a range that could not be fetched"],
+  },
+  {
+    id: "sources/comment-across-blocks",
+    file: "pipeline/sources/local/record_scanner.ts",
+    find:
+      "if (fresh && last + 1 < end && bytes[last + 1] === this.#comment) this.#state = COMMENT;\n      else if",
+    replace: "if",
+    breaks: "quotes in a comment mean nothing, wherever a block ends",
+    tests: ["unit/record_scanner_test.ts: CSV: records end"],
+  },
+  {
+    id: "sources/part-file",
+    file: "pipeline/sources/origin.ts",
+    find: "if (batch.file !== undefined) part.file = batch.file;",
+    replace: "",
+    breaks: "a part of a batch is of the same file",
+    tests: ["unit/origin_test.ts: the parts of a batch"],
+  },
+  {
+    id: "sources/part-told-once",
+    file: "pipeline/sources/origin.ts",
+    find: "if (from === 0 && batch.repeatedNames !== undefined)",
+    replace: "if (batch.repeatedNames !== undefined)",
+    breaks: "names that stand twice are told of once",
+    tests: ["unit/origin_test.ts: the parts of a batch"],
+  },
 ];

@@ -173,4 +173,28 @@ export const WORDS: Mutant[] = [
     breaks: "a role that lacks rights is told how to get them",
     tests: ["unit/connection_target_test.ts: each way in which a database cannot be used"],
   },
+  {
+    id: "words/skipped-unwatched",
+    file: "scripts/cli/run_follow.ts",
+    find: "if (!skipped && (api.inProcess || call.flags.wait))",
+    replace: "if (api.inProcess || call.flags.wait)",
+    breaks: "who is skipped waits for no other run",
+    tests: ["integration/cli_commands_test.ts: etl run says that no run was made"],
+  },
+  {
+    id: "words/maintenance-confirm",
+    file: "scripts/cli/commands/maintenance.ts",
+    find: "const asked = flags.confirm ? `${PATH}?confirm=true` : PATH;",
+    replace: "const asked = PATH;",
+    breaks: "--confirm confirms",
+    tests: ["integration/cli_commands_test.ts: etl maintenance confirms"],
+  },
+  {
+    id: "words/maintenance-failed",
+    file: "scripts/cli/commands/maintenance.ts",
+    find: 'return view.state === "failed" ? EXIT.failed : EXIT.succeeded;',
+    replace: "return EXIT.succeeded;",
+    breaks: "a maintenance that failed ends the command with 1",
+    tests: ["integration/cli_commands_test.ts: etl maintenance confirms"],
+  },
 ];

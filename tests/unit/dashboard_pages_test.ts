@@ -19,6 +19,9 @@ Deno.test("days of the history are those of the viewer's zone, the last one incl
   // the day on which the clocks go forward has 23 hours
   assert.equal(madrid.start, "2026-03-28T23:00:00.000Z");
   assert.equal(madrid.end, "2026-03-29T22:00:00.000Z");
+  // where the clocks go forward before it is midnight in UTC
+  const auckland = historyFilter(readHistoryQuery({ start: "2026-09-27" }), "Pacific/Auckland");
+  assert.equal(auckland.start, "2026-09-26T12:00:00.000Z");
   const exact = historyFilter(readHistoryQuery({ end: "2026-03-29T10:00:00+02:00" }), "UTC");
   assert.equal(exact.end, "2026-03-29T08:00:00.000Z");
 });

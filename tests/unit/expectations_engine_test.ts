@@ -207,6 +207,8 @@ Deno.test("event columns are those of the events, whatever the payload has", () 
   const suite = compile(
     ["expect_column_values_to_be_unique", { column: "event_id" }],
     ["expect_column_values_to_not_be_null", { column: "occurred_at" }],
+    ["expect_column_to_exist", { column: "event_type" }],
+    ["expect_column_to_exist", { column: "source" }],
   );
   const events: EventColumns[] = [
     { eventId: "1", eventType: "t", occurredAt: null },
@@ -215,7 +217,7 @@ Deno.test("event columns are those of the events, whatever the payload has", () 
   const state = suite.newState({ chunkNo: 0 });
   suite.observe(state, [{ event_id: "same" }, { event_id: "same" }], { events });
   const { results } = suite.finish(suite.serializeState(state));
-  assert.deepEqual(results.map(({ success }) => success), [true, false]);
+  assert.deepEqual(results.map(({ success }) => success), [true, false, true, false]);
 });
 
 Deno.test("nested fields, array positions and names with dots are columns", () => {

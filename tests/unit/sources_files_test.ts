@@ -160,6 +160,17 @@ Deno.test("file source notices a change of the same size by its time", async () 
   }
 });
 
+Deno.test("what was made of a file is not taken for a file of the same size that came in its place", async () => {
+  await using folder = await SourceFolder.create();
+  const read = async (text: string, time: number) => {
+    await folder.write("a.json", text);
+    await Deno.utime(`${folder.ctx.dataDir}/a.json`, new Date(), new Date(time));
+    return (await readAll(file("a.json"), folder.ctx)).records;
+  };
+  assert.deepEqual(await read('[{"a":1}]', 1_000_000_000_000), [{ a: 1 }]);
+  assert.deepEqual(await read('[{"a":2}]', 1_000_000_001_000), [{ a: 2 }]);
+});
+
 Deno.test("file source that cannot tell the format asks for it", async () => {
   await using folder = await SourceFolder.create();
   await folder.write("data.txt", "a,b\n1,2\n");

@@ -278,6 +278,13 @@ Deno.test("a CloudEvent leads to its run and to what to do", async () => {
   ]);
   assert.deepEqual([recovered.data.run_url, recovered.data.advice_url], [null, null]);
   assert.equal(peer.requests[0]!.headers.get("authorization"), null);
+  assert.deepEqual([raised.type, recovered.type], [
+    "etl-improved.alert.raised",
+    "etl-improved.alert.recovered",
+  ]);
+  const known = new CloudEventsSender(peer.address, { source: "https://etl.test", token: "abc" });
+  await known.send([notification()]);
+  assert.equal(peer.requests.at(-1)!.headers.get("authorization"), "Bearer abc");
 });
 
 const ended = (
