@@ -16,30 +16,37 @@ export function wrongClock(days: number): Disposable {
 export interface HeldTimers extends Disposable {
   /** How many were started, those that have ended included. */
   readonly started: number;
-  /** Ends the last that was started, as if its time were over. */
+  /** Ends the last that was started, as if its time were over; nothing happens where it was cleared. */
   end(): void;
 }
 
 /** Timers of exactly so many milliseconds that this process starts: their time is over when the test says so. */
 export function heldTimers(ms: number): HeldTimers {
-  const start = globalThis.setTimeout;
+  const { setTimeout: start, clearTimeout: clear } = globalThis;
   const held: (() => void)[] = [];
+  const cleared = new Set<unknown>();
   const startHeld = (act: () => void, delay?: number, ...args: []) => {
     const timer = start(act, delay, ...args);
     if (delay === ms) {
       held.push(() => {
-        clearTimeout(timer);
+        if (cleared.has(timer)) return;
+        clear(timer);
         act();
       });
     }
     return timer;
   };
   globalThis.setTimeout = startHeld as typeof start;
+  globalThis.clearTimeout = (timer) => {
+    cleared.add(timer);
+    clear(timer);
+  };
   return {
     get started() {
       return held.length;
     },
     end: () => held.at(-1)!(),
-    [Symbol.dispose]: () => void (globalThis.setTimeout = start),
+    [Symbol.dispose]: () =>
+      void Object.assign(globalThis, { setTimeout: start, clearTimeout: clear }),
   };
 }

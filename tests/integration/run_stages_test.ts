@@ -81,6 +81,31 @@ Deno.test("stages: a run, or a stage, that takes longer than timeout_seconds fai
   assert.deepEqual([ofRun.started, ofStage.started], [3, 2], "all of the limit, for each attempt");
 });
 
+Deno.test("stages: the time limit of a stage ends with the stage", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  using limit = heldTimers(600_000);
+  const { run_id } = await engine.submit({
+    batch_size: 1,
+    timeout_seconds: { stages: { transform: 600 } },
+  });
+  await engine.execute(run_id, {
+    observer: { taskDone: (_run, { kind }) => void (kind === "publish" && limit.end()) },
+  });
+  const { state, error } = await engine.run(run_id);
+  assert.deepEqual([state, error, limit.started], ["succeeded", null, 1]);
+});
+
+Deno.test("stages: what a dry run would write is what its stage load says, whatever the way to write", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  await engine.load([{ id: 1 }, { id: 2 }, { id: 3 }]);
+  const changed = [{ id: 1 }, { id: 2, x: 1 }, { id: 3 }, { id: 4 }, { id: 5 }];
+  for (const write of ["upsert", "replace"]) {
+    const run = await engine.load(changed, { write, dry_run: true });
+    const { records_in, records_out } = run.stages.find(({ stage }) => stage === "load")!;
+    assert.deepEqual([run.state, records_in, records_out], ["succeeded", 5, 3], write);
+  }
+});
+
 Deno.test("stages: a chunk that needs more memory than a worker may hold fails its run, and the server goes on", async (t) => {
   await using engine = await startEngine(t, { env: { ETL_WORKER_MEMORY_MB: "1" } });
   const run = await engine.runToEnd({ batch_size: 5_000, chunk_size: 5_000 });

@@ -247,6 +247,8 @@ Deno.test("a chunk that is in the table is not published again by a server that 
   await Deno.remove(`${engine.config.spoolDir}/${run_id}`, { recursive: true });
   const run = await engine.toEnd(run_id);
   assert.deepEqual([run.state, run.counts.inserted, run.counts.unchanged], ["succeeded", 60, 0]);
+  const { records_in, records_out } = run.stages.find(({ stage }) => stage === "load")!;
+  assert.deepEqual([records_in, records_out], [60, 60], "of both attempts");
   const after = new Map((await versions()).map((row) => [row.event_id, row]));
   for (const row of before) assert.deepEqual(after.get(row.event_id), row);
 });

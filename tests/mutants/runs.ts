@@ -1021,4 +1021,55 @@ export const RUNS: Mutant[] = [
     breaks: "what runs do to each other uses up attempts",
     tests: ["unit/run_outcome_test.ts: what the environment causes"],
   },
+  {
+    id: "runs/limit-lifted",
+    file: "pipeline/run.ts",
+    find: "onEnd: (stage) => this.#limits.get(stage)?.(),",
+    replace: "",
+    breaks: "the time limit of a stage ends with the stage",
+    tests: ["integration/run_stages_test.ts: stages: the time limit of a stage"],
+  },
+  {
+    id: "runs/limit-kept",
+    file: "pipeline/run.ts",
+    find: "if (stage !== null) this.#limits.set(stage, lift);",
+    replace: "",
+    breaks: "the time limit of a stage ends with the stage",
+    tests: ["integration/run_stages_test.ts: stages: the time limit of a stage"],
+  },
+  {
+    id: "runs/limit-cleared",
+    file: "pipeline/run_control.ts",
+    find: "    return () => {\n      clearTimeout(timer);",
+    replace: "    return () => {",
+    breaks: "a time limit that is lifted ends nothing",
+    tests: ["unit/run_control_test.ts: a time limit ends"],
+  },
+  {
+    id: "runs/dry-stage",
+    file: "pipeline/run.ts",
+    find:
+      'for (const { inserts, updates, events } of decisions) {\n        this.#tracker.add("load", { in: events, out: inserts + updates });',
+    replace:
+      'for (const { inserts, events } of decisions) {\n        this.#tracker.add("load", { in: events, out: inserts });',
+    breaks: "the stage load of a dry run says what it would write",
+    tests: ["integration/run_stages_test.ts: stages: what a dry run would write"],
+  },
+  {
+    id: "runs/dry-stage-at-once",
+    file: "pipeline/run.ts",
+    find:
+      'for (const { events, inserts, updates } of decisions) {\n      this.#tracker.add("load", { in: events, out: inserts + updates });\n    }',
+    replace: "",
+    breaks: "the stage load of a dry run that replaces says what it would write",
+    tests: ["integration/run_stages_test.ts: stages: what a dry run would write"],
+  },
+  {
+    id: "runs/published-before",
+    file: "pipeline/run.ts",
+    find: '      this.#tracker.add("load", { in: events, out: written });\n',
+    replace: "",
+    breaks: "the stage load says what earlier attempts have written, too",
+    tests: ["integration/run_states_test.ts: a chunk that is in the table"],
+  },
 ];

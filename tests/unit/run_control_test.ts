@@ -135,5 +135,7 @@ Deno.test("a time limit ends the run with what took too long, unless it is lifte
   const lift = of.control.limit(365 * 86_400, null);
   assert.equal(longest.started, 1);
   lift();
+  longest.end();
+  assert.equal(of.control.why, null);
   await of.control.end();
 });
