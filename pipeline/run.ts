@@ -376,12 +376,12 @@ class RunExecution {
 
   /** Compares and publishes the only chunk; answers how many rows were held back. */
   async #publishAlone(
-    { chunkNo, events, counts: { files, deletions } }: SpillMeta,
+    { chunkNo, events, counts: { files } }: SpillMeta,
     comparison: "none" | "lookup",
     destinationRows: number,
   ): Promise<number> {
     this.#control.throwIfHalted();
-    const chunk = { chunkNo, events, deletions, ...(files === undefined ? {} : { files }) };
+    const chunk = { chunkNo, events, ...(files === undefined ? {} : { files }) };
     const alone = { chunk, comparison, destinationRows };
     const result = await this.#submit("publish", { alone }, chunkNo);
     this.#notePublished(events, result);

@@ -277,6 +277,29 @@ Deno.test("the stages of a mirror say what they took and wrote, and that they ha
   assert.deepEqual([finalized!.state, finalized!.ended], ["succeeded", true]);
 });
 
+Deno.test("a mirror keeps the verdict of its suite, whatever that is", async (t) => {
+  await using engine = await startEngine(t);
+  const put = await engine.request("/api/suites/strict", {
+    method: "PUT",
+    body: JSON.stringify({
+      expectations: [{
+        type: "expect_table_row_count_to_be_between",
+        kwargs: { min_value: 2 },
+      }],
+    }),
+    headers: { "content-type": "application/json" },
+  });
+  assert.ok(put.ok, await put.text());
+  const mirror = { table_name: "judged", write: "mirror", suite: "strict", max_delete_ratio: 1 };
+  for (const [many, success] of [[2, true], [1, false]] as const) {
+    const run = await load(engine, range(0, many, "a"), mirror);
+    assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+    const [verdict] = await engine.sql`
+      select suite_name, success from etl.validations where run_id = ${run.run_id}`;
+    assert.deepEqual({ ...verdict }, { suite_name: "strict", success });
+  }
+});
+
 Deno.test("a mirror into an empty table, in which others put one of its keys meanwhile, compares with it", async (t) => {
   await using engine = await startEngine(t);
   const mirror = { table_name: "raced", write: "mirror", max_delete_ratio: 1 };

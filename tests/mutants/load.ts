@@ -1784,4 +1784,12 @@ export const LOAD: Mutant[] = [
     breaks: "a date that becomes a time is midnight in UTC, wherever who asks is",
     tests: ["integration/typed_tables_test.ts: new fields get columns"],
   },
+  {
+    id: "load/at-once-verdict",
+    file: "pipeline/run.ts",
+    find: "{ ...outcome, validation: this.#validation, stages",
+    replace: "{ ...outcome, validation: null, stages",
+    breaks: "a mirror keeps the verdict of its suite",
+    tests: ["integration/ways_to_write_test.ts: a mirror keeps the verdict"],
+  },
 ];
