@@ -42,6 +42,7 @@ Deno.test(
       retry_after_seconds: number;
     };
     assert.ok(status === 429 && retry_after_seconds > 0);
+    assert.equal(many[0]!.headers.get("retry-after"), `${retry_after_seconds}`);
     assert.equal((await engine.request("/api/etl/runs", bearer(token))).status, 200);
     assert.equal((await engine.request("/api/etl/runs")).status, 401);
     assert.equal((await engine.post("/api/etl/run", {}, bearer(token).headers)).status, 403);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { wrongClock } from "../helpers/clock.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
+import { testDatabase } from "../helpers/postgres.ts";
 import { problemOf } from "../helpers/problems.ts";
 import { bearer, makeToken } from "../helpers/tokens.ts";
 
@@ -151,6 +152,19 @@ Deno.test("a session ends with its token, after twelve hours, and by signing out
   const late = await session(ADMIN);
   await engine.sql`update etl.sessions set expires_at = now()`;
   assert.equal(await late(), 401);
+});
+
+Deno.test("a session of the environment's token ends when the server has another one", async (t) => {
+  const database = await testDatabase(t);
+  await using _database = database;
+  await using engine = await startEngine(t, { workers: 1, env, database });
+  const cookie = cookieOf(await signIn(engine, ADMIN));
+  const status = async (server: Engine) =>
+    (await server.request("/api/pools", { headers: { cookie } })).status;
+  assert.equal(await status(engine), 200);
+  const other = { ETL_ADMIN_TOKEN: `${ADMIN}-changed` };
+  await using changed = await startEngine(t, { workers: 1, env: other, database });
+  assert.equal(await status(changed), 401);
 });
 
 Deno.test("a session changes nothing for a page of another origin, or one that says nothing of its own", async (t) => {

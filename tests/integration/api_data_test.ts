@@ -209,8 +209,15 @@ Deno.test("POST /api/etl/run with text: its charset is obeyed, an unknown one re
   const bytes = Uint8Array.of(...new TextEncoder().encode("id,v\n1,"), 0xc3, 0xa9, 10);
   await send("text/csv; charset=ISO-8859-1", bytes);
   await send("text/csv", new TextEncoder().encode("id,v\n2,é\n"));
+  // without a mark the text shows which byte comes first
+  const units = [..."id,v\n3,é\n"].flatMap((character) => [0, character.charCodeAt(0)]);
+  await send("text/csv; charset=utf-16", Uint8Array.from(units));
   const payloads = await engine.payloads("public.texts");
-  assert.deepEqual([payloads["1"], payloads["2"]], [{ id: 1, v: "Ã©" }, { id: 2, v: "é" }]);
+  assert.deepEqual([payloads["1"], payloads["2"], payloads["3"]], [
+    { id: 1, v: "Ã©" },
+    { id: 2, v: "é" },
+    { id: 3, v: "é" },
+  ]);
   const unknown = await send("text/csv; charset=klingon", bytes);
   assert.equal(unknown.status, 415);
   assert.match(unknown.answer.detail, /charset klingon is not read/);

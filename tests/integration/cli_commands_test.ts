@@ -170,6 +170,39 @@ Deno.test("etl maintenance confirms only what it is told to, and ends with 1 whe
   assert.deepEqual(asked, ["/api/etl/maintenance", "/api/etl/maintenance?confirm=true"]);
 });
 
+Deno.test("etl compare and etl suite try end with 1 where something differs or fails, and say what", async () => {
+  const same = { dataset: "public.a", other: "public.b", equal: 3, different: 0 };
+  const found = { ...same, only_in_dataset: 0, only_in_other: 0, fields: {}, differences: [] };
+  const comparisons = [found, { ...found, rejected: 2 }, { ...found, only_in_other: 1 }];
+  const kwargs = [{ column: "n" }, { column_A: "a", column_B: "b" }, { column_list: ["x", "y"] }];
+  const results = kwargs.map((each, i) => ({
+    success: i > 0,
+    expectation_config: { type: "expect_it", kwargs: each },
+    exception_info: { raised_exception: false },
+    result: { unexpected_count: 2, partial_unexpected_list: [7] },
+  }));
+  const statistics = { evaluated_expectations: 3, successful_expectations: 2 };
+  await using cli = cliOf({
+    request: (path) =>
+      Promise.resolve(Response.json(
+        path.endsWith("/try") ? { success: false, statistics, results } : comparisons.shift(),
+      )),
+  });
+  const compared = [];
+  for (let i = 0; i < 3; i++) compared.push(await cli.etl("compare", "public.a", "public.b"));
+  assert.deepEqual(compared.map(({ code }) => code), [0, 1, 1]);
+  assert.match(compared[1]!.out, /^3 equal, .*\n2 rejected: etl quarantine/);
+  const dir = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${dir}/suite.json`, '{"expectations": []}');
+  const tried = await cli.etl("suite", "try", `${dir}/suite.json`, "--source", "{}");
+  await Deno.remove(dir, { recursive: true });
+  assert.equal(tried.code, 1);
+  assert.match(tried.out, /^✗ +expect_it +n +2 unexpected, such as \[7\]$/m);
+  assert.match(tried.out, /^✓ +expect_it +a, b +/m);
+  assert.match(tried.out, /^✓ +expect_it +x, y +/m);
+  assert.match(tried.out, /1 of 3 expectations do not hold\.$/);
+});
+
 Deno.test("etl runs and etl logs show what is asked for, and say when there is more or nothing", async (t) => {
   await using engine = await startEngine(t);
   await using cli = cliOf(engine);

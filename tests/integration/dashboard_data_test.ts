@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { runConfOf } from "../../routes/dashboard/form_page.tsx";
 import { type HistoryPoint, historyPoints, pointsOfLabels } from "../../store/dashboard.ts";
 import { datasetFacts, profileDataset } from "../../store/dataset_page.ts";
 import { proposeColumns } from "../../store/datasets.ts";
@@ -54,6 +55,21 @@ Deno.test("charts have the newest runs from the oldest of them on, of all labels
     ["a", [2, 3]],
     ["b", [1]],
   ]);
+});
+
+Deno.test("a form begins with the conf of a run, without records that are too many for it", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const confOf = async (length: number) => {
+    const source = { type: "inline", key: "id", records: [{ id: 1, text: "x".repeat(length) }] };
+    const { run_id } = await engine.submit({ run_label: "a", source });
+    return JSON.parse(await runConfOf(engine, run_id));
+  };
+  assert.equal((await confOf(10)).source.records.length, 1);
+  assert.deepEqual(await confOf(250_000), {
+    run_label: "a",
+    source: { type: "inline", key: "id" },
+  });
+  await assert.rejects(runConfOf(engine, "none"), { type: "not-found" });
 });
 
 Deno.test("a dataset counts the rows that a failed run has left in it, and names the run", async (t) => {

@@ -1,7 +1,23 @@
 import assert from "node:assert/strict";
 import { purgeReactions } from "../../store/reactions.ts";
 import { purgeRuns } from "../../store/runs.ts";
+import { createLog } from "../../telemetry/log.ts";
+import { startSweeper } from "../../timers/sweeper.ts";
 import { startEngine } from "../helpers/engine.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+Deno.test("the sweeper looks at once for what no event tells of", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { sql } = engine;
+  await sql`insert into etl.consumers (consumer, datasets, mode, active) values ('slow', '{public.t}', 'each', true)`;
+  await sql`insert into etl.deliveries (consumer, created_at) values ('slow', now() - interval '1 hour')`;
+  const log = createLog({ level: "error", format: "text", write: () => {} });
+  const end = startSweeper({ sql, log });
+  await waitFor(async () =>
+    (await sql`select from etl.alert_states where fingerprint = 'consumer_late:slow'`).length === 1
+  );
+  await end();
+});
 
 Deno.test("what belongs to runs is kept for the retention, request bodies for a week or as long as a run needs them", async (t) => {
   await using engine = await startEngine(t);

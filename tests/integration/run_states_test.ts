@@ -131,6 +131,10 @@ Deno.test("a cancel ends a waiting run at once, and a retry goes on with attempt
   assert.equal((await engine.post(`/api/etl/runs/${run_id}/retry`)).status, 202);
   const again = await engine.run(run_id);
   assert.deepEqual([again.state, again.error, again.ended_at], ["queued", null, null]);
+  // what it counted is what its chunks have, not what it came to at its last end
+  await engine
+    .sql`update etl.runs set counts = counts || '{"inserted": 9}' where run_id = ${run_id}`;
+  assert.equal((await engine.run(run_id)).counts!.inserted, 0);
   await engine.post(`/api/etl/runs/${run_id}/cancel`);
   assert.equal((await engine.run(run_id)).state, "cancelled");
   await engine.post(`/api/etl/runs/${run_id}/retry`);

@@ -619,4 +619,21 @@ export const ACCESS: Mutant[] = [
     breaks: "a table that is registered is not cleaned",
     tests: ["integration/rights_attacks_test.ts: what a role attaches"],
   },
+  {
+    id: "access/environment-session",
+    file: "routes/access/access.ts",
+    find:
+      "return hash !== null && this.#environmentHash !== null && sameHash(hash, this.#environmentHash);",
+    replace: "return hash !== null && this.#environmentHash !== null;",
+    breaks: "a session of the environment's token ends with it",
+    tests: ["integration/access_sign_in_test.ts: a session of the environment"],
+  },
+  {
+    id: "access/retry-after",
+    file: "routes/shared/problems.ts",
+    find: "if (problem.status === 503 || problem.status === 429) {",
+    replace: "if (problem.status === 503) {",
+    breaks: "who asked too often is told when to come back",
+    tests: ["integration/access_failures_test.ts: wrong tokens are counted"],
+  },
 ];

@@ -317,4 +317,21 @@ export const EXPECTATIONS: Mutant[] = [
     breaks: "columns of an event exist",
     tests: ["unit/expectations_engine_test.ts: event columns are those of the events"],
   },
+  {
+    id: "expectations/negative-beside-large",
+    file: "pipeline/expectations/accumulators.ts",
+    find: "      if (value < 0n) counts.negative++;\n",
+    replace: "",
+    breaks: "negative integers beside those beyond 63 bits are objects",
+    tests: ["unit/expectations_engine_test.ts: integers of 64 bits without a sign"],
+  },
+  {
+    id: "expectations/ignored-rows",
+    file: "pipeline/expectations/row_kinds.ts",
+    find:
+      "test: (columns, row) => isIgnored(kwargs, columns, row) ? SKIPPED : test(columns, row),\n      show",
+    replace: "test: (columns, row) => test(columns, row),\n      show",
+    breaks: "rows with missing values are left out",
+    tests: ["unit/expectations_engine_test.ts: a row of a list of columns is left out"],
+  },
 ];

@@ -705,4 +705,12 @@ export const PAGES: Mutant[] = [
     breaks: "a day begins at its own midnight",
     tests: ["unit/dashboard_pages_test.ts: days of the history"],
   },
+  {
+    id: "pages/form-large-conf",
+    file: "routes/dashboard/form_page.tsx",
+    find: "if (text.length <= MAX_CONF_LENGTH) return text;",
+    replace: "return text;",
+    breaks: "a form leaves records out that are too many",
+    tests: ["integration/dashboard_data_test.ts: a form begins with the conf"],
+  },
 ];

@@ -618,4 +618,12 @@ export const QUEUE: Mutant[] = [
     breaks: "a job that went well since it failed is no warning",
     tests: ["integration/jobs_pg_cron_test.ts: setup-db installs the jobs in pg_cron"],
   },
+  {
+    id: "queue/job-of-name",
+    file: "routes/jobs.ts",
+    find: "const job = items.find((each) => each.name === name);",
+    replace: "const job = items.find((each) => each.name.startsWith(name));",
+    breaks: "a job is found by its whole name",
+    tests: ["integration/jobs_cli_test.ts: etl maintenance runs one in this process"],
+  },
 ];

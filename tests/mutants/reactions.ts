@@ -1586,4 +1586,12 @@ export const REACTIONS: Mutant[] = [
     breaks: "what was written meanwhile keeps its fingerprint",
     tests: ["integration/migration_test.ts: a row whose fingerprint is not known yet"],
   },
+  {
+    id: "reactions/sweeper-conditions",
+    file: "timers/sweeper.ts",
+    find: "      await sweepConditions(sql);\n",
+    replace: "",
+    breaks: "the sweeper looks for conditions",
+    tests: ["integration/housekeeping_test.ts: the sweeper looks at once"],
+  },
 ];

@@ -1072,4 +1072,12 @@ export const RUNS: Mutant[] = [
     breaks: "the stage load says what earlier attempts have written, too",
     tests: ["integration/run_states_test.ts: a chunk that is in the table"],
   },
+  {
+    id: "runs/counts-of-chunks",
+    file: "store/run_views.ts",
+    find: "coalesce(case when r.ended_at is not null then r.counts end, (",
+    replace: "coalesce(r.counts, (",
+    breaks: "a run that is retried shows what its chunks have",
+    tests: ["integration/run_states_test.ts: a cancel ends a waiting run at once"],
+  },
 ];

@@ -1326,4 +1326,12 @@ export const SOURCES: Mutant[] = [
     breaks: "names that stand twice are told of once",
     tests: ["unit/origin_test.ts: the parts of a batch"],
   },
+  {
+    id: "sources/body-utf-16",
+    file: "routes/run_request.ts",
+    find: '/^utf-16$/i.test(charset) ? "utf-16" : new TextDecoder(charset).encoding',
+    replace: "new TextDecoder(charset).encoding",
+    breaks: "UTF-16 without a mark is read in the order that it shows",
+    tests: ["integration/api_data_test.ts: POST /api/etl/run with text: its charset"],
+  },
 ];

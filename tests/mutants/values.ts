@@ -320,4 +320,12 @@ export const VALUES: Mutant[] = [
     breaks: "an index of some rows makes no key",
     tests: ["integration/migration_test.ts: doctor says before the take-over"],
   },
+  {
+    id: "values/date-with-time",
+    file: "pipeline/sources/columns.ts",
+    find: "(iso) => /T00:00:00$|^.{10}$/.test(iso) ? iso.slice(0, 10) : null,",
+    replace: "(iso) => iso.slice(0, 10),",
+    breaks: "a date has no time of day that would be lost",
+    tests: ["unit/csv_values_test.ts: CSV: a date may have a midnight"],
+  },
 ];

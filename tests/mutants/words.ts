@@ -197,4 +197,20 @@ export const WORDS: Mutant[] = [
     breaks: "a maintenance that failed ends the command with 1",
     tests: ["integration/cli_commands_test.ts: etl maintenance confirms"],
   },
+  {
+    id: "words/suite-try-pair",
+    file: "scripts/cli/commands/suite.ts",
+    find: 'return typeof column_A === "string" ? `${column_A}, ${column_B}` : "";',
+    replace: 'return "";',
+    breaks: "etl suite try names both columns",
+    tests: ["integration/cli_commands_test.ts: etl compare and etl suite try"],
+  },
+  {
+    id: "words/compare-rejected",
+    file: "scripts/cli/commands/compare.ts",
+    find: "found.only_in_other + rejected === 0;",
+    replace: "found.only_in_other === 0;",
+    breaks: "etl compare ends with 1 when records were rejected",
+    tests: ["integration/cli_commands_test.ts: etl compare and etl suite try"],
+  },
 ];

@@ -139,6 +139,16 @@ const TYPED = {
 };
 const HEADER = "price;sold;amount;zip;ok;n;at;extra\n";
 
+Deno.test("CSV: a date may have a midnight, and no other time, which would be lost", async () => {
+  const columns = { columns: { d: "date" } };
+  assert.deepEqual((await read("d\n2026-01-31T00:00:00\n2026-02-01\n", columns)).records, [
+    { d: "2026-01-31" },
+    { d: "2026-02-01" },
+  ]);
+  const { unreadable } = await read("d\n2026-01-31T10:00:00\n", columns);
+  assert.deepEqual(unreadable.map(({ rule, field }) => [rule, field]), [["column_type", "d"]]);
+});
+
 Deno.test("CSV: declared columns are read as declared", async () => {
   assert.deepEqual(
     await payloads(

@@ -264,6 +264,32 @@ Deno.test("failingRows() finds the rows that fail an expectation about rows, and
   assert.match(failing.get(3)!.message, /: \[1,7\]$/);
 });
 
+Deno.test("integers of 64 bits without a sign and negative ones together are objects, each alone is not", () => {
+  const of = (type_: string, ...values: bigint[]) =>
+    validate([["expect_column_values_to_be_of_type", { column: "a", type_ }]], [
+      values.map((a) => ({ a })),
+    ]).results[0]!.success;
+  const [large, low] = [2n ** 63n, -(2n ** 60n)];
+  assert.deepEqual([of("uint64", large), of("int64", low)], [true, true]);
+  assert.deepEqual([of("uint64", large, low), of("int64", large, low)], [false, false]);
+});
+
+Deno.test("a row of a list of columns is left out where values are missing, as ignore_row_if says", () => {
+  const sum = (ignore_row_if: string, ...rows: (number | null)[][]) => {
+    const records = rows.map(([a, b]) => ({ a: a!, b: b! }));
+    const { result } = validate([["expect_multicolumn_sum_to_equal", {
+      column_list: ["a", "b"],
+      sum_total: 3,
+      ignore_row_if,
+    }]], [records]).results[0]!;
+    return result.unexpected_count;
+  };
+  const rows = [[1, 2], [null, null], [null, 1]];
+  assert.equal(sum("all_values_are_missing", ...rows), 1);
+  assert.equal(sum("any_value_is_missing", ...rows), 0);
+  assert.equal(sum("never", ...rows), 2);
+});
+
 Deno.test("integers beyond 2^53 are compared with every digit", () => {
   const big = 2n ** 60n;
   const { results } = validate([
