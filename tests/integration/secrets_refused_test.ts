@@ -196,6 +196,9 @@ Deno.test("secrets: what an earlier version has stored is named without being sh
   );
   assert.match(told.rows[0].all, /ETL_CONNECTION_<NAME>/);
   assert.ok(!`${slot.problem}${told.rows[0].all}`.includes(SECRET));
+  await sql.query("insert into etl.variables (name, value) values ('mine', to_jsonb($1::text))", [
+    `https://a:${SECRET}@c`,
+  ]);
   let backup = "";
   const read = await Deno.readTextFile(new URL("../../sql/restore/opening.sql", import.meta.url));
   const restoreSql = { opening: read, closing: read };

@@ -636,4 +636,12 @@ export const ACCESS: Mutant[] = [
     breaks: "who asked too often is told when to come back",
     tests: ["integration/access_failures_test.ts: wrong tokens are counted"],
   },
+  {
+    id: "access/backup-variables",
+    file: "store/backup/backup_text.ts",
+    find: '  variables: ["value"],\n',
+    replace: "",
+    breaks: "a backup shows no password of a variable",
+    tests: ["integration/secrets_refused_test.ts: secrets: what an earlier version"],
+  },
 ];
