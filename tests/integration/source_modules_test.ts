@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { say, verbatim } from "../../vocabulary/messages.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { RunDetail } from "../../vocabulary/run_schema.ts";
+import { beforeTasks } from "../helpers/before_tasks.ts";
 import { runCli } from "../helpers/cli.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startOrdersApi } from "../helpers/orders_api.ts";
@@ -32,6 +36,12 @@ const MODULES = {
     export default defineSource({
       plan: ({ since }) => ({ slices: [since === null ? 0 : Number(since)], position: "7" }),
       *read(from) { for (let n = from; n < 7; n++) yield { id: n }; },
+    });`,
+  parts: `
+    export default defineSource({
+      cursor: "at",
+      plan: () => [0, 1],
+      *read(part) { yield { id: part, at: "2026-01-0" + (part + 1) + "T00:00:00Z" }; },
     });`,
   rubbish: `
     export default defineSource({
@@ -178,6 +188,34 @@ Deno.test("a source module of the user's", async (t) => {
     assert.equal((await engine.succeed(conf("positions"))).counts!.records_read, 7);
     assert.equal((await engine.succeed(conf("positions"))).counts!.records_read, 0);
   });
+
+  await t.step(
+    "a slice that was loaded moves no position once it has to be read again",
+    async () => {
+      const positions = () =>
+        engine.sql`select position from etl.cursors where source_name = 'parts'`;
+      /** Loads the second slice in another attempt, with or without what the first has left on the disk. */
+      const inTwoAttempts = async ({ readAgain }: { readAgain: boolean }) => {
+        const { run_id } = await engine.submit(conf("parts", { table: `parts_${readAgain}` }));
+        let published = 0;
+        const workers = beforeTasks(engine.deps.workers, (kind) => {
+          if (kind !== "publish" || ++published < 2) return;
+          throw new Problem("unavailable", { transient: true, detail: verbatim("away") });
+        });
+        assert.equal(await engine.execute(run_id, { workers }), "given back");
+        const spill = join(engine.deps.settings.spoolDir, run_id);
+        if (readAgain) await Deno.remove(spill, { recursive: true });
+        const { counts, warnings } = await engine.toEnd(run_id);
+        assert.equal(counts!.inserted, 2);
+        return [warnings, [...await positions()]];
+      };
+      assert.deepEqual(await inTwoAttempts({ readAgain: true }), [[say("position-stays", {})], []]);
+      assert.deepEqual(await inTwoAttempts({ readAgain: false }), [
+        [],
+        [{ position: "2026-01-02T00:00:00Z" }],
+      ]);
+    },
+  );
 
   await t.step("what is no record, or would lose something, goes to the quarantine", async () => {
     const run = await engine.succeed({ ...conf("rubbish"), min_acceptance_ratio: 0 });

@@ -344,6 +344,22 @@ Deno.test("with on_missing: mark rows are marked, and unmarked when they come ba
   }
 });
 
+Deno.test("a mirror counts as deleted what it has deleted, and not what another took away meanwhile", async (t) => {
+  await using engine = await startEngine(t);
+  await using other = await connected(engine);
+  const mirror = { table_name: "shared", write: "mirror", max_delete_ratio: 1 };
+  counted(await load(engine, [1, 2, 3].map((id) => ({ id, x: "a" })), mirror));
+  await other.query("begin; delete from shared where event_id = '2'");
+  const mirrored = load(engine, [{ id: 1, x: "a" }], mirror);
+  await waitFor(async () => {
+    const { length } = await engine.sql`
+      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    return length > 0;
+  }, { what: "the mirror to come to the row" });
+  await other.query("commit");
+  assert.deepEqual(counted(await mirrored), [0, 0, 1, 1, 0]);
+});
+
 Deno.test("a conf that could delete what is there is refused, saying what would be right", async (t) => {
   await using engine = await startEngine(t, {
     sources: {

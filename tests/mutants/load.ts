@@ -973,6 +973,14 @@ export const LOAD: Mutant[] = [
     tests: ["integration/ways_to_write_test.ts: replace puts this run's rows"],
   },
   {
+    id: "load/mirror-taken-away",
+    file: "pipeline/stages/publish_at_once.ts",
+    find: "    first[gone] += removed - missing.missing;\n",
+    replace: "",
+    breaks: "a mirror counts as deleted what it has deleted itself",
+    tests: ["integration/ways_to_write_test.ts: a mirror counts as deleted what"],
+  },
+  {
     id: "load/at-once-ratio",
     file: "pipeline/stages/publish_at_once.ts",
     find: 'if (run.state === "succeeded") return;',

@@ -1080,4 +1080,21 @@ export const RUNS: Mutant[] = [
     breaks: "a run that is retried shows what its chunks have",
     tests: ["integration/run_states_test.ts: a cancel ends a waiting run at once"],
   },
+  {
+    id: "runs/reread-position",
+    file: "pipeline/run.ts",
+    find: "      reread: this.#reread,",
+    replace: "      reread: false,",
+    breaks:
+      "a slice that was loaded and is read again may hold what is newer, and moves no position",
+    tests: ["integration/source_modules_test.ts: a source module of the user's"],
+  },
+  {
+    id: "runs/reused-position",
+    file: "pipeline/run.ts",
+    find: 'if (chunk.state === "published" && !reused) this.#reread = true;',
+    replace: 'if (chunk.state === "published") this.#reread = true;',
+    breaks: "what is still on the disk from an earlier attempt moves the position",
+    tests: ["integration/source_modules_test.ts: a source module of the user's"],
+  },
 ];
