@@ -58,7 +58,7 @@ Deno.test("start.sh becomes the server, restricted and with its secrets from fil
   const { child, said } = started;
   const address = await waitFor(
     () => said.map((line) => /listening on (\S+)/.exec(line)?.[1]).find(Boolean),
-    { timeoutMs: 30_000, what: `an address in\n${said.join("\n")}` },
+    { timeoutMs: 120_000, what: `an address in\n${said.join("\n")}` },
   );
   const answer = await fetch(`${address}/readyz`);
   assert.equal(answer.status, 200, await answer.text());
