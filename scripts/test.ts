@@ -152,8 +152,9 @@ const long = (suites: Suite[]): Suite[] => suites.map((suite) => ({ ...suite, lo
 const FULL_PLAN: Plan = {
   suites: [
     ...long([
-      // needs Python, and installs what it compares with from PyPI
-      { title: "conformance", paths: ["conformance"], inTurn: true },
+      // need Python, and install what they compare with from PyPI; each of both takes as long as a third of the rest
+      { title: "API fuzz", paths: ["conformance/api_fuzz_test.ts"] },
+      { title: "conformance", paths: ["conformance"], except: /api_fuzz/, inTurn: true },
       BROWSER,
       { ...INTEGRATION, except: pathsOf(FOR_THE_CLOCK, ON_OLDEST_POSTGRES) },
       { title: "faults", paths: ["faults"], waits: true },

@@ -8,7 +8,7 @@ import { startServer } from "../helpers/server.ts";
 const EXAMPLES = Deno.env.get("ETL_TEST_FUZZ_EXAMPLES") ?? "10";
 /** The same seed asks the same; `ETL_TEST_FUZZ_SEED=random` looks elsewhere. */
 const SEED = Deno.env.get("ETL_TEST_FUZZ_SEED") ?? "1";
-const LIMIT_MS = 1_000 * Number(Deno.env.get("ETL_TEST_FUZZ_SECONDS") ?? 900);
+const LIMIT_MS = 1_000 * Number(Deno.env.get("ETL_TEST_FUZZ_SECONDS") ?? 1_800);
 
 const TOKEN = "a-token-of-the-environment-0123456789";
 
