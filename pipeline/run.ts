@@ -292,6 +292,7 @@ class RunExecution {
       this.#context = { ...this.#context, marks, buries, distributed };
       this.#reopen();
     }
+    const same = await this.#sameToShare(chunks);
     if (atOnce) {
       const metas = await this.#prepare(chunks, false);
       return await this.#publishAtOnce(metas, destination);
@@ -302,7 +303,6 @@ class RunExecution {
       records: this.#estimate,
       ...destination,
     });
-    const same = await this.#sameToShare(chunks);
     const fillManifest = same !== null || comparison === "join";
     this.#leaves ||= fillManifest;
     if (fillManifest && !await createManifest(sql, this.#run)) {

@@ -352,3 +352,21 @@ Deno.test("helping: where PostgreSQL has lost a key that the servers exchange, a
   const { counts, attempt } = await first.toEnd(run.runId);
   assert.deepEqual([counts.inserted, attempt], [3 * CHUNKS, 2]);
 });
+
+Deno.test("a run that one server executes says why: its way to write, no other server, or the settings", async (t) => {
+  await using engine = await startEngine(t, { files: { "a.ndjson": records((n) => n) } });
+  const why = async (params: object, sharesRuns = true) => {
+    const source = { type: "file", path: "a.ndjson", key: "id", name: "a" };
+    const { run_id } = await engine.submit({ chunk_size: 3, source, ...params });
+    await engine.execute(run_id, {
+      settings: { ...engine.deps.settings, sharesRuns, dataShared: true },
+    });
+    const { state, sharing } = await engine.run(run_id);
+    assert.equal(state, "succeeded");
+    return sharing.alone;
+  };
+  assert.equal(await why({ table_name: "mirrored", write: "mirror" }), "write");
+  assert.equal(await why({ table_name: "a" }), "no_other");
+  assert.equal(await why({ table_name: "a" }, false), "off");
+  assert.equal(await why({ table_name: "a", chunk_size: 24 }), null);
+});

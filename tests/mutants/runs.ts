@@ -1081,6 +1081,22 @@ export const RUNS: Mutant[] = [
     tests: ["integration/run_states_test.ts: a cancel ends a waiting run at once"],
   },
   {
+    id: "runs/alone-reason",
+    file: "pipeline/run.ts",
+    find: 'await this.#staysAlone(alone ?? "off");',
+    replace: 'await this.#staysAlone("off");',
+    breaks: "a run that one server executes says why",
+    tests: ["integration/helping_test.ts: a run that one server executes says why"],
+  },
+  {
+    id: "runs/alone-no-other",
+    file: "pipeline/run.ts",
+    find: 'await this.#staysAlone("no_other");',
+    replace: "",
+    breaks: "a run says that no other server is there to help",
+    tests: ["integration/helping_test.ts: a run that one server executes says why"],
+  },
+  {
     id: "runs/reread-position",
     file: "pipeline/run.ts",
     find: "      reread: this.#reread,",
