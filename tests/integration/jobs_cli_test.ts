@@ -58,7 +58,8 @@ Deno.test("etl maintenance runs one in this process, or on a server, and lists w
   const jobs = await runCli(["jobs"], remote);
   assert.match(jobs.out, /^Scheduler: servers$/m);
   assert.match(jobs.out, /etl_schedule_tick +\* \* \* \* \* +scheduled/);
-  const job = (name: string) => fetch(`${server.address}/api/jobs/${name}`);
-  assert.equal((await (await job("etl_schedule_tick")).json()).name, "etl_schedule_tick");
+  const job = async (name: string) =>
+    await (await fetch(`${server.address}/api/jobs/${name}`)).json();
+  assert.equal((await job("etl_schedule_tick")).name, "etl_schedule_tick");
   assert.equal((await job("etl_schedule")).status, 404);
 });
