@@ -65,7 +65,7 @@ async function main(): Promise<number> {
     },
   });
   let failed = 0;
-  // side by side, but for what times tests
+  // side by side; the mutants come after them, as their tests have time limits
   const begun = CHECKS.map((check) => carryOut(check));
   const checks = values.full ? [...CHECKS, MUTANTS] : CHECKS;
   for (const [i, check] of checks.entries()) {

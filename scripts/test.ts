@@ -152,7 +152,7 @@ const long = (suites: Suite[]): Suite[] => suites.map((suite) => ({ ...suite, lo
 const FULL_PLAN: Plan = {
   suites: [
     ...long([
-      // need Python, and install what they compare with from PyPI; each of both takes as long as a third of the rest
+      // need Python, and install what they compare with from PyPI; in one chain, all others would wait for them
       { title: "API fuzz", paths: ["conformance/api_fuzz_test.ts"] },
       { title: "conformance", paths: ["conformance"], except: /api_fuzz/, inTurn: true },
       BROWSER,
