@@ -582,7 +582,7 @@ interface ErrorSummaryProps {
 }
 
 /** What the server says is wrong, each point a link to its input. */
-export function ErrorSummary({ failure, targetOf }: ErrorSummaryProps) {
+function ErrorSummary({ failure, targetOf }: ErrorSummaryProps) {
   const { t } = useLocale();
   const { errors } = failure;
   return (
@@ -622,7 +622,7 @@ interface FieldInputProps {
 /** Fields that take what is there and nothing else: chosen from a list. */
 const LISTED = new Set(["configuration", "pool", "suite", "transform", "source.connection"]);
 
-export const inputId = (path: string): string => `field-${path.replaceAll(".", "-")}`;
+const inputId = (path: string): string => `field-${path.replaceAll(".", "-")}`;
 
 /** A label, the input that fits the kind of the field, its help and what is wrong with it. */
 export function FieldInput(
@@ -751,7 +751,7 @@ function word(value: string, t: ReturnType<typeof useLocale>["t"]): string {
 }
 
 /** What the first records would become, with what would be rejected. */
-export function PreviewCard({ preview }: { preview: Preview }) {
+function PreviewCard({ preview }: { preview: Preview }) {
   const { t, number } = useLocale();
   const { counts, key, events, fields, rejected, slot, warnings } = preview;
   return (
@@ -848,7 +848,7 @@ function Fact({ name, value, bad = false }: { name: string; value: string; bad?:
 const DIALECTS: Dialect[] = ["curl", "cli", "sql"];
 
 /** The request that the form stands for, to be made from elsewhere. */
-export function Equivalents({ conf, origin }: { conf: Conf; origin: string }) {
+function Equivalents({ conf, origin }: { conf: Conf; origin: string }) {
   const { t } = useLocale();
   const header = useCurlHeader();
   const [dialect, setDialect] = useState<Dialect>("curl");
@@ -907,7 +907,7 @@ interface SaveProps {
 }
 
 /** Keeps what the form holds under a name. */
-export function SaveConfiguration({ conf, editing, onFailure }: SaveProps) {
+function SaveConfiguration({ conf, editing, onFailure }: SaveProps) {
   const { t } = useLocale();
   const admin = useRole("admin");
   const [name, setName] = useState(editing.name);

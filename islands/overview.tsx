@@ -105,7 +105,7 @@ function LabelFilter({ labels, label }: Pick<OverviewProps, "labels" | "label">)
 }
 
 /** What one wants to know first: how the latest run went, every figure of that one run, and what is going on. */
-export function KeyFigures({ data }: { data: OverviewData }) {
+function KeyFigures({ data }: { data: OverviewData }) {
   const { t, number, percent, duration } = useLocale();
   const latest = data.recent.find(({ ended_at }) => ended_at !== null) ?? data.recent[0]!;
   const required = data.history.find(({ run_id }) => run_id === latest.run_id)
@@ -174,7 +174,7 @@ export function KeyFigures({ data }: { data: OverviewData }) {
 }
 
 /** The newest runs, each a link to its page. */
-export function RecentRuns({ runs }: { runs: RunView[] }) {
+function RecentRuns({ runs }: { runs: RunView[] }) {
   const { t, number, percent, duration } = useLocale();
   return (
     <section class="card" aria-labelledby="recent-title">
@@ -228,7 +228,7 @@ export function RecentRuns({ runs }: { runs: RunView[] }) {
   );
 }
 
-export function AlertList({ alerts }: Pick<OverviewData, "alerts">) {
+function AlertList({ alerts }: Pick<OverviewData, "alerts">) {
   const { t, maybe } = useLocale();
   return (
     <section class="card" aria-labelledby="alerts-title">
@@ -297,7 +297,7 @@ export function HealthList({ lines }: { lines: OverviewData["health"] }) {
   );
 }
 
-export function PoolList({ pools }: Pick<OverviewData, "pools">) {
+function PoolList({ pools }: Pick<OverviewData, "pools">) {
   const { t } = useLocale();
   return (
     <section class="card" aria-labelledby="pools-title">
@@ -385,7 +385,7 @@ export function seriesOf(points: HistoryPoint[], rest: string): Series[] {
 }
 
 /** Ratio, rows and duration of the last runs. */
-export function HistoryCharts({ points }: { points: HistoryPoint[] }) {
+function HistoryCharts({ points }: { points: HistoryPoint[] }) {
   const { t } = useLocale();
   const series = seriesOf(points, t("overview.other_labels"));
   return (
@@ -499,7 +499,7 @@ interface ChartCanvasProps {
 }
 
 /** A chart, drawn by a library that is loaded only where there is one. */
-export function ChartCanvas({ kind, points, series, label }: ChartCanvasProps) {
+function ChartCanvas({ kind, points, series, label }: ChartCanvasProps) {
   const locale = useLocale();
   const canvas = useRef<HTMLCanvasElement>(null);
   const drawn = useRef<DrawnChart | null>(null);

@@ -212,7 +212,7 @@ interface ResourceTableProps {
   onRun(row: Row): void;
 }
 
-export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: ResourceTableProps) {
+function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: ResourceTableProps) {
   const { t } = useLocale();
   const { key, kept = [], removable = key } = SPECS[kind];
   const admin = useRole("admin");
@@ -328,7 +328,7 @@ export interface ResourceSpec {
   removable?: string;
 }
 
-export const SPECS: Record<ResourceKind, ResourceSpec> = {
+const SPECS: Record<ResourceKind, ResourceSpec> = {
   configurations: {
     api: "/api/configurations",
     key: "name",
@@ -445,7 +445,7 @@ export const SPECS: Record<ResourceKind, ResourceSpec> = {
 };
 
 /** Where the API has a row. */
-export function rowPath({ api, below = "" }: ResourceSpec, name: string): string {
+function rowPath({ api, below = "" }: ResourceSpec, name: string): string {
   return `${api}/${encodeURIComponent(name)}${below}`;
 }
 
@@ -458,7 +458,7 @@ interface EditorProps {
 }
 
 /** Creates or changes a row; what the server finds wrong is shown where it is. */
-export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
+function Editor({ spec, row, onSaved, onClose }: EditorProps) {
   const { t } = useLocale();
   const [name, setName] = useState(row === null ? "" : String(row[spec.key]));
   const looksUp = spec.noun === "resource.suite" && row !== null;

@@ -161,7 +161,7 @@ interface RunHeadProps {
 }
 
 /** What run this is, and what can be done with it. */
-export function RunHead({ run, connection, onChanged }: RunHeadProps) {
+function RunHead({ run, connection, onChanged }: RunHeadProps) {
   const { t, maybe } = useLocale();
   const operator = useRole("operator");
   const admin = useRole("admin");
@@ -283,7 +283,7 @@ function RunId({ id }: { id: string }) {
 }
 
 /** How far the run is, or how it ended, in numbers. */
-export function RunFigures({ run, chunks }: { run: RunDetail; chunks: ChunkStates }) {
+function RunFigures({ run, chunks }: { run: RunDetail; chunks: ChunkStates }) {
   const { t, number, percent, duration } = useLocale();
   const over = isOver(run.state);
   const now = useClock(!over);
@@ -375,7 +375,7 @@ function ProgressBar({ chunks }: { chunks: ChunkStates }) {
 }
 
 /** Why the run did not succeed, and what helps. Texts of the server are in English. */
-export function ErrorCard({ run, explained }: { run: RunDetail; explained: Explained }) {
+function ErrorCard({ run, explained }: { run: RunDetail; explained: Explained }) {
   const { t, lang } = useLocale();
   const { remedies, problem } = explained;
   const { type, title, detail, errors = [] } = run.error as {
@@ -429,7 +429,7 @@ export function ErrorCard({ run, explained }: { run: RunDetail; explained: Expla
 }
 
 /** When each stage began and ended, on one scale; stages overlap, as chunks go through on their own. */
-export function Gantt({ run }: { run: RunDetail }) {
+function Gantt({ run }: { run: RunDetail }) {
   const { t, number, duration } = useLocale();
   const now = useClock(!isOver(run.state));
   const start = Date.parse(run.requested_at);
@@ -542,7 +542,7 @@ function Scale({ span }: { span: number }) {
 const TICK_MS = 500;
 
 /** The time in ms, twice a second while something is going on. */
-export function useClock(ticking: boolean): number {
+function useClock(ticking: boolean): number {
   const shared = useNow();
   const [now, setNow] = useState(0);
   useEffect(() => {

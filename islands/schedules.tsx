@@ -234,7 +234,7 @@ interface ScheduleTableProps {
   onAction(action: ScheduleAction, schedule: ScheduleView): void;
 }
 
-export function ScheduleTable({ items, busy, onAction }: ScheduleTableProps) {
+function ScheduleTable({ items, busy, onAction }: ScheduleTableProps) {
   const { t } = useLocale();
   return (
     <div class="table-scroll">
@@ -346,7 +346,7 @@ const SYMBOLS = {
 } as const;
 
 /** What became of a slot; leads to its run. */
-export function SlotState(
+function SlotState(
   { slot }: { slot: Pick<SlotView, "state" | "run_id" | "run_state"> },
 ) {
   const { t } = useLocale();
@@ -399,7 +399,7 @@ const EXAMPLE = { batch_size: 1000 };
 const POLICIES = { missed: ["last", "all", "none"], overlap: ["skip", "queue", "cancel"] } as const;
 
 /** Creates or changes a schedule; says while it is typed when it will be due. */
-export function ScheduleEditor(
+function ScheduleEditor(
   { schedule, draft, configurations, onSaved, onClose }: EditorProps,
 ) {
   const { t, zone } = useLocale();
@@ -651,7 +651,7 @@ interface Upcoming {
 const TYPING_MS = 250;
 
 /** An expression in words and when it is due next, while it is being typed. */
-export function NextSlots({ cron, timeZone }: { cron: string; timeZone: string }) {
+function NextSlots({ cron, timeZone }: { cron: string; timeZone: string }) {
   const { t, lang } = useLocale();
   const [upcoming, setUpcoming] = useState<Upcoming | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
@@ -712,7 +712,7 @@ interface PauseDialogProps {
 }
 
 /** Pauses a schedule, until a time of its zone or until it is resumed. */
-export function PauseDialog(
+function PauseDialog(
   { schedule: { name, time_zone }, onPaused, onClose }: PauseDialogProps,
 ) {
   const { t } = useLocale();
@@ -773,7 +773,7 @@ const AHEAD = 5;
 const PAGE = 20;
 
 /** Slots of a schedule, to come and past, with what became of them; past ones can be run. */
-export function SlotsDialog({ schedule, onClose }: { schedule: ScheduleView; onClose(): void }) {
+function SlotsDialog({ schedule, onClose }: { schedule: ScheduleView; onClose(): void }) {
   const { t } = useLocale();
   const [slots, setSlots] = useState<Slots | null>(null);
   const [failure, setFailure] = useState<string | null>(null);

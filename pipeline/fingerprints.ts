@@ -48,7 +48,7 @@ export async function fillAllFingerprints(
 const ORIGINAL_FINGERPRINT = /^[0-9a-f]{16}$/;
 
 /** The fingerprint that the record of a row would have, in hex: without the one that the original put into its payload. */
-export function takenOverFingerprint(): (row: TakenOverRow) => string | null {
+function takenOverFingerprint(): (row: TakenOverRow) => string | null {
   const canonical = new Canonicalizer();
   return ({ event_id, event_type, occurred_at, source, version, payload }) => {
     // what no record can have (a list, a number of too many digits): the first load of the row writes it

@@ -111,7 +111,7 @@ export async function forget({ dsn, ...wanted }: Forgetting): Promise<Forgotten>
  *
  * @throws {Problem} `not-found` for an unknown dataset, `invalid-conf` for what cannot be a key of it.
  */
-export async function forgetKey(
+async function forgetKey(
   connection: Connection,
   { dataset, key, unreadable, secret, actor }: Omit<Forgetting, "dsn">,
 ): Promise<Forgotten> {

@@ -24,7 +24,7 @@ const DIRECTIONS: Record<string, string[]> = {
 const UNBOUND = new Set(["scripts", "tests", "bench"]);
 
 /** Folders that the rest of the program enters by one module; tests and measurements may look at their parts. */
-export const PACKAGES: Readonly<Record<string, string>> = {
+const PACKAGES: Readonly<Record<string, string>> = {
   "pipeline/expectations": "pipeline/expectations/expectations.ts",
 };
 const MAY_LOOK_INSIDE = new Set(["tests", "bench"]);

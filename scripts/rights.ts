@@ -361,7 +361,7 @@ export const FUNCTIONS: Record<string, Rights> = {
 };
 
 /** Names of the tables and functions that these SQL texts make, in schemas etl and public. */
-export function madeIn(texts: string[]): { tables: string[]; functions: string[] } {
+function madeIn(texts: string[]): { tables: string[]; functions: string[] } {
   const names = (pattern: RegExp) => [
     ...new Set(texts.flatMap((text) => [...text.matchAll(pattern)].map((match) => match[1]!))),
   ];

@@ -153,7 +153,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /** The HTTP methods that a path answers to; none where there is nothing. */
-export function allowedMethods(app: OpenAPIHono, path: string): string[] {
+function allowedMethods(app: OpenAPIHono, path: string): string[] {
   const handlers = (method: string) => app.router.match(method, path)[0].length;
   // what answers to any method is middleware
   const middleware = handlers("NONE");
@@ -165,7 +165,7 @@ export function allowedMethods(app: OpenAPIHono, path: string): string[] {
  * What every answer says to browsers: that its type is what it says, that pages of other origins may
  * not hold it, and, of what the interface for programs answers, that nobody keeps it.
  */
-export function answerHeaders(): MiddlewareHandler {
+function answerHeaders(): MiddlewareHandler {
   return async (c, next) => {
     await next();
     const { headers } = c.res;

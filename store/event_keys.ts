@@ -6,7 +6,7 @@ import { type Client, quoteLiteral, quoteTable } from "./pg.ts";
 import { layoutOf, type RowLayout, type TypedTable } from "./row_layout.ts";
 
 /** Columns of an event's key, in the order in which they are sent. */
-export const KEY_COLUMNS = ["event_id", "fingerprint", "version", "chunk_no", "position"] as const;
+const KEY_COLUMNS = ["event_id", "fingerprint", "version", "chunk_no", "position"] as const;
 
 const KEY_TABLE =
   "event_id text, fingerprint bytea, version numeric, chunk_no integer, position integer";

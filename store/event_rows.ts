@@ -4,7 +4,7 @@ import type { Client } from "./pg.ts";
 import type { RowLayout } from "./row_layout.ts";
 
 /** Numeric that is below every version, for rows without one. */
-export const NO_VERSION = "'-infinity'::numeric";
+const NO_VERSION = "'-infinity'::numeric";
 
 /** What decides between two contents of one key. */
 export interface Precedence {

@@ -247,7 +247,7 @@ export async function dropOwnJobs(db: Queryable, names: string[]): Promise<void>
 }
 
 /** The jobs that the servers run. */
-export async function ownJobs(sql: Sql): Promise<Set<string>> {
+async function ownJobs(sql: Sql): Promise<Set<string>> {
   const rows = await sql<{ name: string }[]>`select name from etl.jobs`;
   return new Set(rows.map((row) => row.name));
 }
@@ -287,7 +287,7 @@ export async function endJob(
 }
 
 /** The last runs of a job by the servers, newest first. */
-export async function ownJobRuns(sql: Sql, name: string, limit: number): Promise<JobRun[]> {
+async function ownJobRuns(sql: Sql, name: string, limit: number): Promise<JobRun[]> {
   return await sql<JobRun[]>`
     select etl.iso(started_at) as started_at, etl.iso(ended_at) as ended_at, status, message,
       extract(epoch from clock_timestamp() - started_at)::double precision as age_seconds

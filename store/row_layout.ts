@@ -115,7 +115,7 @@ export const EVENTS: RowLayout = {
 };
 
 /** The column that holds the record's hash where a table has no key of its own. */
-export const HASH_COLUMN: TypedColumn = { name: "_etl_key", path: "", type: "text" };
+const HASH_COLUMN: TypedColumn = { name: "_etl_key", path: "", type: "text" };
 
 /** The columns of a table's key, in the order of the key. */
 export function keyColumns({ key, columns }: TypedTable): TypedColumn[] {
@@ -124,7 +124,7 @@ export function keyColumns({ key, columns }: TypedTable): TypedColumn[] {
 }
 
 /** A table with the record's fields as columns. A row that no run has written has no `_etl_run_id` and is foreign. */
-export function typedLayout(table: TypedTable): RowLayout {
+function typedLayout(table: TypedTable): RowLayout {
   const keys = keyColumns(table);
   const part = (entry: string, i: number) =>
     keys.length === 1 ? `${entry}.event_id` : `(${entry}.event_id::text[])[${i + 1}]`;

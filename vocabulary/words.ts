@@ -16,7 +16,7 @@ export const STAGES = [
 export type Stage = (typeof STAGES)[number];
 
 /** States of a run that has not ended. */
-export const OPEN_STATES = ["queued", "running"] as const;
+const OPEN_STATES = ["queued", "running"] as const;
 /** States in which a run ends. */
 export const END_STATES = ["succeeded", "failed", "cancelled"] as const;
 export type EndState = (typeof END_STATES)[number];

@@ -91,7 +91,7 @@ interface ChunkGridProps {
 }
 
 /** Arrow keys move from cell to cell, Enter opens one; a single stop for Tab. */
-export function ChunkGrid({ chunks, selected, onSelect }: ChunkGridProps) {
+function ChunkGrid({ chunks, selected, onSelect }: ChunkGridProps) {
   const { t } = useLocale();
   const box = useRef<HTMLDivElement>(null);
   const [columns, setColumns] = useState(0);
@@ -244,7 +244,7 @@ interface ChunkDetailProps {
 }
 
 /** One chunk: where its records are, what became of them, how fast. */
-export function ChunkDetail({ runId, chunkNo, version, onClose }: ChunkDetailProps) {
+function ChunkDetail({ runId, chunkNo, version, onClose }: ChunkDetailProps) {
   const { t, number } = useLocale();
   const [chunk, setChunk] = useState<ChunkView | null>(null);
   const [failure, setFailure] = useState<string | null>(null);

@@ -21,7 +21,7 @@ import { writesOnly } from "./sql_writes.ts";
 import { type Place, readStatements, SqlTextError, type Statement } from "./sql_text.ts";
 
 /** What a statement may ask for by `:name`, with the type of each; all null when it was started by hand, but `since`. */
-export const SQL_PARAMETERS = {
+const SQL_PARAMETERS = {
   /** The run that wrote the event; null where a consumer emitted it. */
   run_id: "uuid",
   /** No row that the model has not seen was written before; -infinity at first and by hand. */

@@ -33,7 +33,7 @@ export interface CreateOptions {
 }
 
 /** Members that are added up. */
-export function addMembers<T extends object>(a: T, b: T): T {
+function addMembers<T extends object>(a: T, b: T): T {
   const sum: Record<string, number> = {};
   for (const [key, value] of Object.entries(a)) {
     sum[key] = value + (b as Record<string, number>)[key]!;

@@ -286,7 +286,7 @@ const decoder = new TextDecoder();
 const hashScratch = new Int32Array(BLOCK * 4);
 const numberScratch = new Float64Array(BLOCK);
 
-export class DistinctWriter {
+class DistinctWriter {
   readonly #writer: SpillWriter;
   readonly #partitions: (Partition | undefined)[] = new Array(PARTITIONS).fill(undefined);
   readonly #rows: boolean;
@@ -503,7 +503,7 @@ function mix(h: number): number {
 }
 
 /** Text of a list or dict that is the same for equal ones. */
-export function stableText(value: unknown): string {
+function stableText(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(stableText).join(",")}]`;
   if (typeof value === "object" && value !== null) {
     const members = Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1);

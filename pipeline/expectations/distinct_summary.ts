@@ -181,7 +181,7 @@ export interface PassRange {
 }
 
 /** Passes that each look at `limit` entries at most. */
-export function passesOver(state: DistinctState, blocks: Block[], limit: number): PassRange[] {
+function passesOver(state: DistinctState, blocks: Block[], limit: number): PassRange[] {
   const sizes = new Array<number>(PARTITIONS).fill(Math.ceil(state.few.length / PARTITIONS));
   for (const block of blocks) sizes[block.partition]! += block.count;
   const passes: PassRange[] = [];
@@ -226,7 +226,7 @@ export class Tables {
 }
 
 /** The values of one pass in a hash table with open addressing. */
-export class Pass {
+class Pass {
   readonly #state: DistinctState;
   readonly #blocks: Block[];
   readonly #range: PassRange;

@@ -156,7 +156,7 @@ const shown = (value: unknown) => {
 };
 
 /** The first thing that is wrong, with the path of the field: "amount must be >= 0". */
-export function describeError(errors: ErrorObject[] | null | undefined): Message {
+function describeError(errors: ErrorObject[] | null | undefined): Message {
   const { instancePath = "", keyword = "schema", params = {}, message = "is not valid" } =
     errors?.[0] ?? {};
   const at = instancePath.slice(1).replaceAll("/", ".") || say("the-payload", {});

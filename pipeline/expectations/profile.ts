@@ -170,7 +170,7 @@ const REPEATED = 5;
 const ENOUGH = 20;
 
 /** Expectations that hold on the column: types, nulls, ranges, sets, uniqueness. */
-export function proposeForColumn(profile: ColumnProfile): Expectation[] {
+function proposeForColumn(profile: ColumnProfile): Expectation[] {
   const { rows } = profile;
   // A column that came up late was null until then.
   const nonnull = Object.values(typeTotals(profile)).reduce((sum: number, n) => sum + n, 0);
@@ -294,7 +294,7 @@ export interface LengthsState extends State {
 
 const DATE = /^\d{4}-\d{2}-\d{2}(?:[T ]|$)/;
 
-export function lengthsKind(column: string): AccumulatorKind {
+function lengthsKind(column: string): AccumulatorKind {
   return {
     create: () => {
       const state: LengthsState = { texts: 0, min: Infinity, max: 0, dates: 0 };

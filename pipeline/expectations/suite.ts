@@ -429,7 +429,7 @@ const NEEDS_BOUND = new Set([
  * JSON Schemas and LIKE patterns. It bounds the time that reading a suite
  * takes, whatever the suite.
  */
-export class CompileBudget {
+class CompileBudget {
   static readonly MAX = 200_000;
   #left = CompileBudget.MAX;
 
@@ -444,7 +444,7 @@ export class CompileBudget {
  * What types alone do not say about the kwargs of an expectation: bounds of one
  * type, patterns and schemas that compile. Fields are relative to kwargs.
  */
-export function checkKwargs(
+function checkKwargs(
   type: string,
   kwargs: Kwargs,
   { budget }: { budget: CompileBudget },

@@ -90,7 +90,7 @@ export interface FoundFiles {
  *
  * @throws {Problem} `source-refused` for what is not below it, `source-unreadable` when nothing matches.
  */
-export async function findFiles(pattern: string, dataDir: string): Promise<FoundFiles> {
+async function findFiles(pattern: string, dataDir: string): Promise<FoundFiles> {
   checkPattern(pattern);
   const warnings: Message[] = [];
   const { isGlob, base } = picomatch.scan(pattern);

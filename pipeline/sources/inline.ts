@@ -105,7 +105,7 @@ async function* readRecords(
 }
 
 /** A value from the conf as a record: an object whose numbers are all finite. */
-export function checkRecord(value: Json, n: number): SourceRecord | Unreadable {
+function checkRecord(value: Json, n: number): SourceRecord | Unreadable {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     const raw = rawText(value);
     return new Unreadable(

@@ -174,7 +174,7 @@ export const s3Source = z.strictObject({
 );
 
 /** Name of a source module: that of its file without `.ts`. */
-export const moduleName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/, "the name of a source module");
+const moduleName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/, "the name of a source module");
 
 export const moduleSource = z.strictObject({
   type: z.literal("module"),

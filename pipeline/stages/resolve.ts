@@ -70,7 +70,7 @@ export function chooseComparison(
 }
 
 /** Whether so many keys are looked up faster than so many rows are read. */
-export function isWorthLookups(keys: number, rows: number): boolean {
+function isWorthLookups(keys: number, rows: number): boolean {
   return keys * LOOKUP_ROWS < rows;
 }
 

@@ -9,7 +9,7 @@ import { storableJson } from "../../store/storable.ts";
  */
 
 /** Characters of a statement with its parameters. */
-export const MAX_STATEMENT_LENGTH = 16 * 1024 ** 2;
+const MAX_STATEMENT_LENGTH = 16 * 1024 ** 2;
 /** Bytes that a query may answer; it comes into the memory of the thread that has the connection. */
 export const MAX_ANSWER_BYTES = 8 * 1024 ** 2;
 /** Characters of the JSON that is kept of what a consumer answers. */

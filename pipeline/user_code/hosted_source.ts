@@ -284,7 +284,7 @@ export function checkedConfig(
 }
 
 /** JSON of a record as a module yields it; throws where something would get lost. */
-export function recordText(record: unknown): string {
+function recordText(record: unknown): string {
   if (typeof record !== "object" || record === null || isArray(record)) {
     const what = record === null ? "null" : isArray(record) ? "a list" : `a ${typeof record}`;
     throw Object.assign(new Error(`a record must be an object, and this is ${what}`), {

@@ -129,8 +129,8 @@ export interface Line {
 }
 
 /** Lines that are kept of a batch, and characters of a line. */
-export const MAX_LINES_A_BATCH = 20;
-export const MAX_LINE_LENGTH = 500;
+const MAX_LINES_A_BATCH = 20;
+const MAX_LINE_LENGTH = 500;
 
 const LEVELS = ["debug", "info", "warn", "error"] as const;
 

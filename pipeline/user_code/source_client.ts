@@ -317,7 +317,7 @@ export class SourceClient {
 }
 
 /** What is wrong with a module, in words that end without a full stop. */
-export function moduleProblem(module: string, what: Message): Problem {
+function moduleProblem(module: string, what: Message): Problem {
   return new Problem("source-unreadable", {
     detail: say("module-broken", { module, name: module, what }),
     errors: [{ field: "source.module", value: module, message: "does not work" }],

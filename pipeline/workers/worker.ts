@@ -118,7 +118,7 @@ export interface RunnerEvents {
  * Carries out tasks one after the other, with one database connection. The same
  * class serves inside a Web Worker and, in tests, without one.
  */
-export class TaskRunner {
+class TaskRunner {
   readonly #config: WorkerConfig;
   readonly #connection: Connection;
   readonly #runs = new Map<string, OpenRun>();

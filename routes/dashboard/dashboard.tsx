@@ -112,7 +112,7 @@ export function dashboardRoutes(
 }
 
 /** What went wrong, as a page; what is unexpected is logged as for the API. */
-export async function errorPage(
+async function errorPage(
   c: Context,
   deps: DashboardDeps,
   problem: Problem,

@@ -308,7 +308,7 @@ interface HistoryTableProps {
 }
 
 /** Runs, each column a link that sorts by it. */
-export function HistoryTable({ query, rows }: HistoryTableProps) {
+function HistoryTable({ query, rows }: HistoryTableProps) {
   const { t } = useLocale();
   const mayChoose = mayAct(useContext(ViewerContext).role, "operator");
   return (

@@ -255,7 +255,7 @@ function Bars({ row: { name, of_schedule, runs } }: { row: PipelineRow }) {
 }
 
 /** Outlines of bars and marks by the class they are drawn with; the newest is at the right. */
-export function barPaths(runs: PipelineBar[]): Map<string, string> {
+function barPaths(runs: PipelineBar[]): Map<string, string> {
   const longest = Math.max(1, ...runs.map(({ duration_ms }) => duration_ms ?? 0));
   const paths = new Map<string, string>();
   const draw = (className: string, d: string) =>

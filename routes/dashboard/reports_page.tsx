@@ -159,7 +159,7 @@ const isTable = (value: unknown): value is Json[] =>
   Array.isArray(value) && value.length > 0 && value.every(isObject);
 
 /** Whatever a consumer reports: facts first, then objects, lists of objects as tables. */
-export function ReportBody({ report }: { report: Json }) {
+function ReportBody({ report }: { report: Json }) {
   const entries = Object.entries(report).sort(([a], [b]) => (a < b ? -1 : 1));
   const facts = entries.filter(([, value]) => !isObject(value) && !isTable(value));
   return (

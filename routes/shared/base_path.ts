@@ -3,7 +3,7 @@ import type { Config } from "../../server/config.ts";
 import { isTrustedPeer } from "../access/client_address.ts";
 
 /** A prefix of paths as proxies have it: no empty part, no dots alone, nothing that HTML or a header would read otherwise. */
-export const BASE_PATH = /^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._~-]+)+$/;
+const BASE_PATH = /^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._~-]+)+$/;
 
 /** What stands in front of our paths in the address that the browser has asked for; "" without a proxy that says so. */
 export const baseOf = (c: Context): string => c.get("base") ?? "";

@@ -129,7 +129,7 @@ export async function readCsvHead(
 }
 
 /** Whether the bytes of a record hold none: an empty line, or a comment. */
-export function isSkipped(record: Uint8Array, { comment }: CsvLayout): boolean {
+function isSkipped(record: Uint8Array, { comment }: CsvLayout): boolean {
   return isEmptyLine(record, 0, record.length) ||
     (comment !== null && record[0] === comment.charCodeAt(0));
 }

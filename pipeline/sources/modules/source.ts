@@ -33,7 +33,7 @@ export function moduleOf({ module, name }: ModuleConf): string {
 }
 
 /** Whether a module is part of the program and runs beside its other sources, as it needs files or sockets. */
-export function isTrusted(module: string): module is TrustedName {
+function isTrusted(module: string): module is TrustedName {
   return Object.hasOwn(TRUSTED, module);
 }
 
