@@ -144,7 +144,7 @@ Deno.test("a consumer that does not end is ended in its time, counts as failed, 
       export const never = { name: "never", datasets, timeoutMs, run: () => new Promise(() => {}) };
       export const slow = { name: "slow", datasets, timeoutMs,
         run: ({ db }) => db.query("select pg_sleep(3600)") };
-      export const exits = { name: "exits", datasets, timeoutMs, run: () => Deno.exit(1) };
+      export const exits = { name: "exits", datasets, run: () => Deno.exit(1) };
       export const floods = { name: "floods", datasets, timeoutMs,
         run: async ({ db }) => { for (;;) db.query("select pg_sleep(0.1)"); } };
       export const steady = { name: "steady", datasets, run: async () => "done" };`,
