@@ -143,14 +143,13 @@ class Column {
     const values = this.values;
     const parts = this.#parts;
     const depth = parts.length;
-    const own = this.#own;
     let present = false;
     for (let i = 0; i < records.length; i++) {
       const record = records[i]!;
       let value: unknown = record;
       for (let k = 0; k < depth; k++) {
         const part = parts[k]!;
-        if (typeof value !== "object" || value === null || (own && !Object.hasOwn(value, part))) {
+        if (typeof value !== "object" || value === null) {
           value = undefined;
           break;
         }
@@ -160,6 +159,7 @@ class Column {
       if (value === undefined && depth > 1 && Object.hasOwn(record, this.#path)) {
         value = record[this.#path];
       }
+      // what every object inherits is a function
       if (value !== undefined && typeof value !== "function") {
         present = true;
         values[i] = value !== value ? null : value;

@@ -37,8 +37,6 @@ export class SpillWriter {
   #rowsBytes = 0;
   #keysBytes = 0;
 
-  #finished = false;
-
   private constructor(
     options: SpillWriterOptions,
     files: { tag: string; rows: Deno.FsFile; keys: Deno.FsFile },
@@ -139,7 +137,6 @@ export class SpillWriter {
     } catch (error) {
       throw diskProblem(error, dir);
     }
-    this.#finished = true;
     return meta;
   }
 
@@ -150,7 +147,6 @@ export class SpillWriter {
   [Symbol.dispose](): void {
     this.#rows.close();
     this.#keys.close();
-    if (this.#finished) return;
     // what will never be finished must not fill the disk
     for (const kind of FILES) {
       try {

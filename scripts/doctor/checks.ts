@@ -191,7 +191,6 @@ async function port(host: string, number: number): Promise<Check> {
     });
     const body = await answer.json().catch(() => null);
     if (body?.status === "ok") return ok("port", `a server answers at ${address}`);
-    return taken(number);
   } catch {
     // nobody, or somebody who speaks something else
   }

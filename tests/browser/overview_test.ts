@@ -24,6 +24,15 @@ Deno.test({
       await site.run({ run_label: "second", batch_size: 100 });
       await page.locator('[aria-labelledby="recent-title"]').getByText("second").waitFor();
       await until(page, "document.querySelectorAll('canvas[data-drawn]').length === 3");
+      // a tab that nobody sees holds no connection
+      const closed = page.waitForEvent(
+        "requestfailed",
+        (request) => request.url().endsWith("/etl/events"),
+      );
+      await page.evaluate(
+        'Object.defineProperty(document, "hidden", { value: true }); document.dispatchEvent(new Event("visibilitychange"))',
+      );
+      await closed;
       const box = (await page.locator(".chart-duration canvas").boundingBox())!;
       // the first of two bars
       await page.mouse.click(box.x + 60 + (box.width - 60) / 4, box.y + box.height / 2);

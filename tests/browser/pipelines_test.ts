@@ -69,10 +69,12 @@ Deno.test({
           "document.documentElement.scrollWidth - document.documentElement.clientWidth",
         ) as number;
         assert.ok(wider <= 0, `${wider} px too wide at ${width}`);
+        const pages = await page.evaluate("history.length");
         await page.keyboard.press("f");
         await page.keyboard.type("sAles");
         await until(page, "location.search === '?q=sAles'");
         await until(page, "document.querySelectorAll('[data-pipeline]').length === 1");
+        assert.equal(await page.evaluate("history.length"), pages, "back leads off the page");
         assert.match(
           await page.locator("[data-pipeline]").innerText(),
           locale === "es-ES" ? /1 abierta/ : /1 open/,

@@ -418,6 +418,16 @@ Deno.test({
       await assertAccessible(page, "the form with declared columns on a phone");
       await walkByTab(page, "the form with declared columns on a phone");
       await screenshot(page, "form_declared_390_dark_es");
+
+      // a field within another is proposed too
+      await page.locator("#upload").setInputFiles({
+        name: "o.ndjson",
+        mimeType: "application/x-ndjson",
+        buffer: Buffer.from('{"order":{"no":1},"kind":"web"}\n'),
+      });
+      await page.locator(
+        '#field-source-event_type-fields option[value="order.no"]',
+      ).waitFor({ state: "attached" });
     });
   },
 });

@@ -54,6 +54,8 @@ Deno.test("forgetting a key removes it from table, quarantine, request bodies, c
   await engine.sql`insert into etl.run_logs (run_id, line_no, logged_at, level, message)
     values (${run_id}, 9001, now(), 'info', 'met ana-4711'), (${run_id}, 9002, now(), 'info', 'met ana-47110')`;
   await engine.sql`update etl.runs set warnings = '["ana-4711 was odd"]' where run_id = ${run_id}`;
+  // longer than what is looked at in one go
+  await engine.sql`update etl.quarantine set raw = repeat('x', 9000000) where position = 1`;
 
   // which has seen that she is not in its source
   await engine.succeed({

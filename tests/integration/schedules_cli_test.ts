@@ -166,4 +166,7 @@ Deno.test("with a server, a due slot becomes a run that succeeds and shows its s
     "minutely",
   ]);
   assert.match(last.run.slot, /:00\.000Z$/);
+  const past = "--from 2026-03-27T00:00Z --to 2026-03-27T00:00Z".split(" ");
+  const waited = await etl("backfill", "minutely", ...past, "--wait", "--json");
+  assert.equal(JSON.parse(waited.out).items[0].status, "succeeded", waited.err);
 });

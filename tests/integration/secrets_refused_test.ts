@@ -43,7 +43,7 @@ const REFUSED: [field: string, conf: unknown][] = [
   ["source.url", at(`https://example.org/a.csv?next=https%3A%2F%2Fb%2F%3Ftoken%3D${SECRET}`)],
   ["source.url", at(`https://example.org/a.csv?q={"token":"${SECRET}"}`)],
   ["source.url", at(`https://example.org/a.csv?q=%7B%22token%22%3A%22${SECRET}%22%7D`)],
-  ["source.url", at(`https://us\ter:${SECRET}@example.org/a.csv`)],
+  ["source.url", at(` https://us\ter:${SECRET}@example.org/a.csv`)],
   ["run_label", { run_label: `token=${SECRET}` }],
   ["run_label", { run_label: `see glpat-${SECRET}` }],
   ["run_label", { run_label: `sk_live_${SECRET}` }],

@@ -753,6 +753,11 @@ Deno.test("a preview shows the columns and what they would quarantine, and a rep
   });
   assert.deepEqual(again.counts, { events: 1, rejected: 1, filtered: 0, extra: 0 });
   assert.deepEqual(again.rules, { column_type: 1 });
+  await Deno.writeTextFile(`${engine.dataDir}/orders.csv`, "id,qty\n3,1\n4,many\n");
+  const { rejected: [located] } = await shown({
+    source: { type: "file", path: "orders.csv", name: "test", key: "id" },
+  });
+  assert.deepEqual([located.file, located.line], ["orders.csv", 3]);
   assert.match(
     (await shown({ source: { ...source, columns: undefined, records: [{ id: 3, extra: 1 }] } }))
       .warnings.join(),

@@ -201,6 +201,11 @@ Deno.test("suites over HTTP", async (t) => {
     assert.deepEqual(await tried({ suite, records }), [true, false, false]);
     const source = { type: "inline", records, key: "id" };
     assert.deepEqual(await tried({ suite, conf: { source } }), [true, false, true]);
+    const many = { suite, conf: { source: { type: "synthetic" }, batch_size: 10_001 } };
+    const { results: [sample] } = await json<{ results: { result: { element_count: number } }[] }>(
+      await engine.post("/api/suites/try", many),
+    );
+    assert.equal(sample!.result.element_count, 10_000);
     assert.equal(
       (await engine.sql`select from etl.suites where name in ('draft', 'any')`).length,
       0,

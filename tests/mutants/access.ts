@@ -644,4 +644,12 @@ export const ACCESS: Mutant[] = [
     breaks: "a backup shows no password of a variable",
     tests: ["integration/secrets_refused_test.ts: secrets: what an earlier version"],
   },
+  {
+    id: "access/blank-before-url",
+    file: "sql/conf/secrets.sql",
+    find: "value ~* '^\\s*[a-z]+:' and",
+    replace: "value ~* '^[a-z]+:' and",
+    breaks: "a password is found in a URL with blanks before and within",
+    tests: ["integration/secrets_refused_test.ts: secrets: a conf with one"],
+  },
 ];

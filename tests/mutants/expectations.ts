@@ -334,4 +334,12 @@ export const EXPECTATIONS: Mutant[] = [
     breaks: "rows with missing values are left out",
     tests: ["unit/expectations_engine_test.ts: a row of a list of columns is left out"],
   },
+  {
+    id: "expectations/try-sample",
+    file: "routes/suites.ts",
+    find: "source: { ...context, maxRecords: MAX_SAMPLE }",
+    replace: "source: context",
+    breaks: "a suite is tried on the first 10,000 records of a source",
+    tests: ["integration/validation_suites_test.ts: suites over HTTP"],
+  },
 ];

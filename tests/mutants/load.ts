@@ -1800,4 +1800,20 @@ export const LOAD: Mutant[] = [
     breaks: "a mirror keeps the verdict of its suite",
     tests: ["integration/ways_to_write_test.ts: a mirror keeps the verdict"],
   },
+  {
+    id: "load/passes-grow",
+    file: "pipeline/spill/duplicates.ts",
+    find: "high[i]!, low[i]!, times[i]!);",
+    replace: "high[i]!, low[i]!, 1);",
+    breaks: "a pass over more keys than were planned keeps what it has found",
+    tests: ["unit/duplicates_test.ts: possibleDuplicates() keeps what it has found"],
+  },
+  {
+    id: "load/preview-place",
+    file: "pipeline/preview.ts",
+    find: "  locate(rejected, records, 0);\n  const unknown",
+    replace: "  const unknown",
+    breaks: "a preview says where what no column takes stands",
+    tests: ["integration/typed_tables_test.ts: a preview shows the columns"],
+  },
 ];

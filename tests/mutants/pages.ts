@@ -713,4 +713,28 @@ export const PAGES: Mutant[] = [
     breaks: "a form leaves records out that are too many",
     tests: ["integration/dashboard_data_test.ts: a form begins with the conf"],
   },
+  {
+    id: "pages/nested-proposals",
+    file: "islands/form.tsx",
+    find: "? columns?.map(({ path }) => path) ?? []",
+    replace: "? columns?.flatMap(({ name }) => name ?? []) ?? []",
+    breaks: "the form proposes fields within others",
+    tests: ["browser/run_form_test.ts: types of columns, the event type"],
+  },
+  {
+    id: "pages/hidden-tab",
+    file: "islands/lib/live.ts",
+    find: "document.hidden ? close() : open();",
+    replace: "document.hidden || open();",
+    breaks: "a hidden tab holds no connection",
+    tests: ["browser/overview_test.ts: the overview shows runs"],
+  },
+  {
+    id: "pages/search-history",
+    file: "islands/pipelines.ts",
+    find: "history.replaceState(",
+    replace: "history.pushState(",
+    breaks: "back leads off the pipelines, not through what was typed",
+    tests: ["browser/pipelines_test.ts: pipelines: a row a label"],
+  },
 ];

@@ -190,4 +190,12 @@ export const PERSONAL_DATA: Mutant[] = [
     breaks: "data that another run waits for is kept",
     tests: ["integration/private_fields_test.ts: a body of data with private fields"],
   },
+  {
+    id: "personal/long-record",
+    file: "store/forget.ts",
+    find: "where place = 1 or bytes <=",
+    replace: "where bytes <=",
+    breaks: "a rejected record of any length is searched for a key",
+    tests: ["integration/forget_test.ts: forgetting a key removes it"],
+  },
 ];

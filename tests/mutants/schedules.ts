@@ -517,4 +517,12 @@ export const SCHEDULES: Mutant[] = [
     breaks: "a pause with an end is audited as a pause",
     tests: ["integration/schedules_api_test.ts: a pause with an end and one without"],
   },
+  {
+    id: "schedules/backfill-wait",
+    file: "scripts/cli/commands/schedules.ts",
+    find: "(api.inProcess || flags.wait)\n      ? await waitForAll",
+    replace: "api.inProcess\n      ? await waitForAll",
+    breaks: "etl backfill --wait waits for a server",
+    tests: ["integration/schedules_cli_test.ts: with a server, a due slot"],
+  },
 ];

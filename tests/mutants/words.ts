@@ -213,4 +213,12 @@ export const WORDS: Mutant[] = [
     breaks: "etl compare ends with 1 when records were rejected",
     tests: ["integration/cli_commands_test.ts: etl compare and etl suite try"],
   },
+  {
+    id: "words/narrow-terminal",
+    file: "scripts/cli/text.ts",
+    find: "Math.max(20, width - before)",
+    replace: "width - before",
+    breaks: "the last column of a table is never below 20",
+    tests: ["unit/cli_text_test.ts: table() crops"],
+  },
 ];

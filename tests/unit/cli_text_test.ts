@@ -20,6 +20,9 @@ Deno.test("table() crops the last column to the width, and others to their own",
     30,
   );
   assert.equal(row, `123…  ${"x".repeat(23)}…`);
+  // a narrow terminal wraps what has less room than that
+  const [, narrow] = table(["x".repeat(100)], [["a", () => "12345"], ["b", (text) => text]], 10);
+  assert.equal(narrow, `12345  ${"x".repeat(19)}…`);
 });
 
 Deno.test("cropped() does not cut a character in two", () => {

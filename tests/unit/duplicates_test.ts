@@ -70,9 +70,28 @@ Deno.test("possibleDuplicates() flags nothing among 200,000 different keys that 
         Array.from({ length: 100_000 }, (_, i) => shape(c * 100_000 + i))
       );
       await writeHashes(dir, chunks);
-      // the passes' tables are sized for fewer keys than come, and grow
       assert.deepEqual(await flagged(dir, chunks, 60_000), []);
     }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("possibleDuplicates() keeps what it has found when a pass gets more keys than were planned", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "etl_duplicates_" });
+  try {
+    // all in the first of four passes; the first two events have the same key
+    const events = 4_000;
+    const hashes = Uint32Array.from(
+      { length: events * 2 },
+      (_, i) => i % 2 === 0 ? 0 : Math.max(3, i),
+    );
+    await Deno.writeFile(chunkFile(dir, 0, "hash"), groupHashes(hashes));
+    const found = possibleDuplicates(dir, [{ chunkNo: 0, events }], { keysAPass: 1_000 });
+    assert.deepEqual((await found.next()).value, {
+      chunkNo: 0,
+      positions: Int32Array.of(0, 1),
+    });
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

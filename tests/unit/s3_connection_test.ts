@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  AWS_VARIABLES,
   hostsOfS3,
   isS3Connection,
   parseS3Connection,
@@ -46,6 +47,14 @@ Deno.test("the environment says where object storage is as it does for the AWS c
   assert.equal(s3Environment(of)!.region, "eu-west-1");
   assert.equal(s3Environment({ ...of, AWS_REGION: "eu-north-1" })!.region, "eu-north-1");
   assert.throws(() => s3Environment({ AWS_ACCESS_KEY_ID: "A" }), /one of the two keys/);
+  // the server may read what is looked at
+  const read = new Set<string | symbol>();
+  s3Environment(
+    new Proxy({ AWS_ENDPOINT_URL: url }, {
+      get: (given, name) => (read.add(name), Reflect.get(given, name)),
+    }),
+  );
+  assert.deepEqual([...read].sort(), AWS_VARIABLES.toSorted());
 });
 
 Deno.test("a connection of object storage that is wrong is refused by name, without its value", () => {

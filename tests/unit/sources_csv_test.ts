@@ -73,6 +73,7 @@ Deno.test("CSV: what cannot be a table is refused with the reason", async () => 
     /column 2 of the header has no name.*source\.skip_lines 1/,
   );
   assert.match(await refused("a;b\n1;2\n"), /Set source\.delimiter to ";"/);
+  assert.deepEqual((await read("a;b,c\n1,2\n")).records, [{ "a;b": 1, c: 2 }]);
   assert.match(await refused("a,b\r1,2\r3,4\r"), /lines end in CR alone/);
   assert.match(
     await refused('a,b\n1,"2\n3,4\n'),

@@ -122,6 +122,13 @@ async function assertSlicing(
   assert.deepEqual(await read(capped.flat(), ctx), expected.slice(0, maxRecords));
 }
 
+Deno.test("a slice has at most about 50,000 records, however small they are", async () => {
+  await using folder = await SourceFolder.create();
+  const input = await inputOf(folder, "{}\n".repeat(120_000));
+  const slices = await plan(input, lineCut(0), { packer: new SlicePacker(), ctx: folder.ctx });
+  assert.equal(slices.length, 3);
+});
+
 Deno.test("NDJSON sliced at any byte and any count gives the same records", async () => {
   await using folder = await SourceFolder.create();
   await fc.assert(

@@ -8,6 +8,7 @@ import {
   unpackEvents,
   unpackRecords,
 } from "../../pipeline/user_code/crossing.ts";
+import { say } from "../../vocabulary/messages.ts";
 import { Guard, TimeLimit } from "../../pipeline/user_code/guard.ts";
 import { HostedTransform } from "../../pipeline/user_code/hosted_modules.ts";
 
@@ -79,6 +80,16 @@ Deno.test("an answer that no module can have been asked for is refused, whatever
   for (const answer of [null, undefined, 5, "batch", [], {}]) {
     assert.throws(() => read(answer), BadAnswer);
   }
+  // nor what is said of a record that the module was not given
+  const excluded = [{
+    position: 6,
+    output: 0,
+    rule: "r",
+    message: say("too-deep", { n: 9 }),
+    field: null,
+    raw: "",
+  }];
+  assert.throws(() => unpackEvents(good, { records, start: 5, excluded }), BadAnswer);
   for (const text of ["{", "5", "null", "[]"]) {
     const { events } = read({ ...good, texts: [text, text] });
     assert.throws(() => events[0]!.payload, BadAnswer);

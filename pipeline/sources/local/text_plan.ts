@@ -54,9 +54,7 @@ export function isEmptyLine(bytes: Uint8Array, from: number, to: number): boolea
 async function meanRecordBytes(file: Ranges, start: number, end: number): Promise<number> {
   const length = end - start;
   const spots = length <= SAMPLE_BYTES * SAMPLES ? 1 : SAMPLES;
-  const buffer = new Uint8Array(
-    spots === 1 ? Math.min(length, SAMPLE_BYTES * SAMPLES) : SAMPLE_BYTES,
-  );
+  const buffer = new Uint8Array(spots === 1 ? length : SAMPLE_BYTES);
   let bytes = 0;
   let records = 0;
   for (let spot = 0; spot < spots; spot++) {

@@ -92,7 +92,7 @@ export async function columnReaders(
     // of a domain the type below it is told
     const { base, kind, element: elementType } = types.get(dataTypeID)!;
     const element = Number(elementType);
-    if (element !== 0 && AS_TEXT.has(element)) {
+    if (AS_TEXT.has(element)) {
       return {
         name,
         select: "to_jsonb({}::text[])",
