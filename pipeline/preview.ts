@@ -14,7 +14,7 @@ import {
 import { parseVerbatim } from "./numbers.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
 import { repeatedNamesWarning } from "./sources/repeated_names.ts";
-import { type ChainBatch, type ChainOptions, RecordChain } from "./record_chain.ts";
+import { type ChainBatch, type ChainOptions, isRawField, RecordChain } from "./record_chain.ts";
 import { locate } from "./sources/origin.ts";
 import {
   mapOnto,
@@ -187,7 +187,7 @@ export async function preview(
 
 /** Events as rows of the typed table that a run would load, or make. */
 function asTyped(
-  { params, table, own = null, source }: PreviewContext,
+  { params, table, own = null, source, privacy }: PreviewContext,
   { events, types, cells }: Pick<ChainBatch, "events" | "types" | "cells">,
   records: RecordBatch,
 ): {
@@ -216,6 +216,7 @@ function asTyped(
     quarantinesUnknown: params.schema_policy === "quarantine",
     maxPayloadBytes: source.limits.maxRecordBytes,
     conf,
+    isRaw: isRawField({ params, privacy }),
   });
   const { valid, rejected } = shaper.batch(events, { types, cells });
   locate(rejected, records, 0);

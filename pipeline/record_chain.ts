@@ -128,6 +128,7 @@ export class RecordChain implements Disposable {
       quarantinesUnknown: params.schema_policy === "quarantine",
       maxPayloadBytes: options.maxPayloadBytes,
       conf: columnsOf(params.source),
+      isRaw: isRawField(options),
     });
     const keyOf = params.write === "mirror" && module === null
       ? rejectedKey(params.source, options.privacy)
@@ -253,8 +254,6 @@ export class RecordChain implements Disposable {
     const { module, privacy } = this.#options;
     if (types === undefined || module !== null) return undefined;
     if (privacy === null) return types;
-    const named = (paths: string[], name: string) =>
-      paths.some((path) => parsePath(path).join(".") === name);
     return Object.fromEntries(
       Object.entries(types).map((
         [name, type],
@@ -332,4 +331,16 @@ function nullCount(records: RecordBatch, field: string): number {
     if (value === null || value === undefined) count++;
   }
   return count;
+}
+
+/** What tells whether a field has what its source gave, and no transform or hash made it. */
+export function isRawField(
+  { params, privacy }: Pick<ChainOptions, "params" | "privacy">,
+): (field: string) => boolean {
+  return (field) => params.transform === null && !named(privacy?.hash ?? [], field);
+}
+
+/** Whether one of these paths is that of a field. */
+function named(paths: string[], field: string): boolean {
+  return paths.some((path) => parsePath(path).join(".") === field);
 }

@@ -10,7 +10,7 @@ import { digitsOf, normalNumber, numberText } from "./numbers.ts";
 import { ruleOf } from "./stages/transform.ts";
 import { isLonger, longKey, tooLarge } from "./stages/validate.ts";
 import { farTime, toUtcText } from "./timestamps.ts";
-import { castsOf, type OwnTable } from "../store/own_tables.ts";
+import { castsOf, KEYS, type OwnTable } from "../store/own_tables.ts";
 import { type ColumnsConf, compileColumns } from "./sources/columns.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { CellFault } from "./sources/local/csv_values.ts";
@@ -118,6 +118,29 @@ function valueReader({ path, type }: TypedColumn): ReadValue {
   }
 }
 
+/** PostgreSQL cuts spaces behind the last character that a varchar has room for, and two keys would be one. */
+function widthReader({ path }: TypedColumn, read: ReadValue, width: number): ReadValue {
+  const name = parsePath(path).join(".");
+  return (value, digits) => {
+    const text = read(value, digits);
+    if (text === null || !text.endsWith(" ") || [...text].length <= width) return text;
+    throw new CellFault("column_type", name, say("spaces-cut", { column: name, n: width }));
+  };
+}
+
+/** A cell of a column of jsonb is JSON, as where the conf declares it. */
+function jsonCellReader({ path }: TypedColumn, read: ReadValue): ReadValue {
+  const name = parsePath(path).join(".");
+  const put = compileColumns({ columns: { [name]: "jsonb" } })!.of(name)!;
+  return (value, digits) => {
+    if (typeof value !== "string") return read(value, digits);
+    const record: SourceRecord = {};
+    put(record, name, value);
+    const parsed = record[name]!;
+    return parsed === null ? null : read(parsed, digitsOf(record)?.[name]);
+  };
+}
+
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** In one form, as it may be a key. */
@@ -185,26 +208,42 @@ export class RowShaper {
 
   constructor(
     table: TypedTable,
-    { quarantinesUnknown, maxPayloadBytes, conf = {} }: {
+    { quarantinesUnknown, maxPayloadBytes, conf = {}, isRaw = () => true }: {
       quarantinesUnknown: boolean;
       /** Bytes that the values of a row may have. */
       maxPayloadBytes: number;
       /** What says how columns are read. */
       conf?: ColumnsConf;
+      /** Whether a field has what its source gave, and no transform or hash made it. Default: every field has. */
+      isRaw?: (field: string) => boolean;
     },
   ) {
+    const isDeclared = (field: string) => {
+      const known = Object.hasOwn(conf.columns ?? {}, field) ? conf.columns![field] : undefined;
+      return typeof known === "string" || known !== undefined && "type" in known;
+    };
     const { columns } = table;
     this.#columns = columns.map((column) => {
-      const value = table.casts?.[column.name]?.base === "uuid"
-        ? uuidReader(column)
-        : valueReader(column);
+      const { base, width = null } = table.casts?.[column.name] ?? {};
+      const plain = base === "uuid" ? uuidReader(column) : valueReader(column);
+      const plainValue = width === null ? plain : widthReader(column, plain, width);
+      const field = parsePath(column.path).join(".");
+      const ofCell = column.type === "jsonb" && isRaw(field) && !isDeclared(field)
+        ? jsonCellReader(column, plainValue)
+        : null;
       return {
         name: column.name,
-        field: parsePath(column.path).join("."),
+        field,
         prefix: JSON.stringify(column.name),
         read: fieldReader(column.path),
         digits: digitsReader(column.path),
-        value: withSpecials(column, value, () => this.#types !== undefined),
+        value: withSpecials(
+          column,
+          ofCell === null
+            ? plainValue
+            : (value, digits) => (this.#cells ? ofCell : plainValue)(value, digits),
+          () => this.#types !== undefined,
+        ),
       };
     });
     this.#order = columns.map((_, i) => i).sort((a, b) =>
@@ -748,13 +787,11 @@ export function onOwnTable(table: TypedTable, own: OwnTable): TypedTable {
   const casts = castsOf(own, columns);
   for (const { name, path } of table.key === null ? [] : keyColumns({ ...table, columns })) {
     if (!Object.hasOwn(casts, name) || casts[name]!.key !== null) continue;
+    const { base } = casts[name]!;
+    const place = { field: path, column: name, table: own.relation };
+    const isKey = Object.hasOwn(KEYS, base);
     throw new Problem("invalid-conf", {
-      detail: say("key-type-refused", {
-        field: path,
-        column: name,
-        table: own.relation,
-        type: casts[name]!.base,
-      }),
+      detail: isKey ? say("key-folds", place) : say("key-type-refused", { ...place, type: base }),
       errors: [{
         field: "source.key",
         value: table.key,

@@ -13,8 +13,14 @@ export interface OwnTable {
     is_domain: boolean;
     /** Name of the type below domains. */
     base: string;
+    /** That type in SQL, without a modifier. */
+    plain: string;
     /** The type to which an assignment rounds or cuts without a word. */
     rounds: string | null;
+    /** Characters of a varchar, behind which an assignment cuts spaces without a word. */
+    width: number | null;
+    /** Whether its collation makes different texts one; null: it has none. */
+    folds: boolean | null;
     /** Generated, or an identity: no run writes it. */
     generated: boolean;
   }[];
@@ -81,7 +87,7 @@ const ASSIGNED = new Set([
   "json",
 ]);
 /** Types by which keys are compared, by the base type; others are no keys, as equal texts are no equal values. */
-const KEYS: Record<string, string> = {
+export const KEYS: Record<string, string> = {
   int2: "bigint",
   int4: "bigint",
   int8: "bigint",
@@ -96,26 +102,56 @@ const KEYS: Record<string, string> = {
   uuid: "uuid",
 };
 
-/** How values reach the columns that are not simply of the type by which they are read; and whether a column can be a key. */
+/** A fraction of a second with more digits than PostgreSQL keeps. */
+const TOO_FINE = "'\\.\\d{6}\\d*[1-9]'";
+
+/**
+ * How values reach the columns that are not simply of the type by which they are read, or hold not all its values; and whether
+ * a column can be a key.
+ */
 export function castsOf({ columns }: OwnTable, used: TypedColumn[]): Record<string, Cast> {
   const names = new Set(used.map(({ name }) => name));
   return Object.fromEntries(
-    columns.filter(({ name, base, is_domain, rounds }) =>
-      names.has(name) && (!SAME.has(base) || is_domain || rounds !== null)
-    ).map(({ name, base, sql_type, rounds }) => {
+    columns.filter(({ name }) => names.has(name)).flatMap((column) => {
+      const { name, base, sql_type, is_domain, rounds, width, folds } = column;
+      const direct = SAME.has(base) && !is_domain && rounds === null;
+      if (direct && width === null && !folds) return [];
       const put = base === "timestamp"
         ? "($ at time zone 'UTC')"
         : ASSIGNED.has(base)
         ? "$"
         : `$::${sql_type}`;
-      const holds = rounds === null
-        ? null
-        : base === "float4" || base === "float8"
-        ? `$ = $::${rounds}::text::numeric`
-        : base === "timestamp"
-        ? `${put} = ${put}::${rounds}`
-        : `$ = $::${rounds}`;
-      return [name, { put, holds, key: KEYS[base] ?? null, base }];
+      const key = folds ? null : KEYS[base] ?? null;
+      return [[name, { put, holds: heldBy(column, put), key, base, width, direct }]];
     }),
   );
+}
+
+/** SQL for whether a column holds a value as it is; null: it does, or PostgreSQL refuses it. */
+function heldBy(
+  { base, plain, rounds }: OwnTable["columns"][number],
+  put: string,
+): string | null {
+  if (rounds === null) return null;
+  switch (base) {
+    case "float4":
+    case "float8":
+      return `$ = $::${rounds}::text::numeric`;
+    case "_float4":
+    case "_float8":
+      return `$::numeric[] = $::${rounds}::text::numeric[]`;
+    case "timestamp":
+      return `${put} = ${put}::${rounds}`;
+    case "name":
+    case "char":
+      return `$ = $::${rounds}::text`;
+    case "money":
+      return `($ !~ '^-?\\d+(\\.\\d+)?\\Z' or $::numeric = $::${rounds}::numeric)`;
+    case "time":
+    case "timetz":
+    case "interval":
+      return `($::${plain} = $::${rounds} and $ !~ ${TOO_FINE})`;
+    default:
+      return `$::${plain} = $::${rounds}`;
+  }
 }

@@ -11,6 +11,8 @@ const TROUBLE = /^(?:0[38ABZ]|2[5-8BDF]|3[4-9DF]|4[02]|5[3-8]|72|F0|HV|XX)/;
 const HOPELESS = 1000;
 /** Times that rows are tried again which others may have been in the way of, or needed. */
 const PASSES = 10;
+/** What is said of a value that the table would change. */
+const UNHELD = "a column would round a value or cut it off";
 
 /** SQL for whether a row may go in when others are there or gone: foreign keys, unique and exclusion constraints, triggers. */
 const waits = (code: string) => `${code} in ('23503', '23505', '23P01', 'P0001')`;
@@ -40,8 +42,40 @@ export async function refuseUnheld(client: Client, held: string): Promise<void> 
     `select exists (select from pg_temp.etl_stage as s where not (${held})) as unheld`,
   );
   if (row!.unheld) {
-    throw Object.assign(new Error("a column would round a value or cut it off"), { code: "22000" });
+    throw Object.assign(new Error(UNHELD), { code: "22000" });
   }
+}
+
+/** SQL that notes staged rows whose values the table would change; one by one where a value is out of its column's range. */
+function noteUnheld(held: string): string {
+  return `do $etl$
+    #variable_conflict use_column
+    declare
+      s record;
+      v_etl_code text;
+      v_etl_told text;
+    begin
+      insert into pg_temp.etl_refused (no, told)
+      select s.etl_no, '${UNHELD}' from pg_temp.etl_stage as s where not (${held});
+    exception when others then
+      get stacked diagnostics v_etl_code = returned_sqlstate;
+      if v_etl_code ~ '${TROUBLE.source}' then
+        raise;
+      end if;
+      for s in select * from pg_temp.etl_stage loop
+        begin
+          if not (${held}) then
+            insert into pg_temp.etl_refused (no, told) values (s.etl_no, '${UNHELD}');
+          end if;
+        exception when others then
+          get stacked diagnostics v_etl_code = returned_sqlstate, v_etl_told = message_text;
+          if v_etl_code ~ '${TROUBLE.source}' then
+            raise;
+          end if;
+          insert into pg_temp.etl_refused (no, code, told) values (s.etl_no, v_etl_code, v_etl_told);
+        end;
+      end loop;
+    end $etl$;`;
 }
 
 /** Makes the staging table number its rows, for {@linkcode siftStaged}; before it is filled. */
@@ -83,10 +117,7 @@ export async function siftStaged(
   await client.query(
     `create temp table etl_refused (no integer primary key, code text, con text, col text, told text) on commit drop;
     create temp table etl_sifted (inserted integer, updated integer, hopeless boolean) on commit drop;
-    ${
-      held === null ? "" : `insert into pg_temp.etl_refused (no, told)
-      select s.etl_no, 'a column would round a value or cut it off' from pg_temp.etl_stage as s where not (${held});`
-    }
+    ${held === null ? "" : noteUnheld(held)}
     update pg_temp.etl_stage as s set etl_turn = n.turn from (
       select t.etl_no, row_number() over (order by t.etl_no) as turn from pg_temp.etl_stage as t
       where not exists (select from pg_temp.etl_refused as r where r.no = t.etl_no)) as n where n.etl_no = s.etl_no;

@@ -25,7 +25,7 @@ export interface TypedTable {
   reading?: unknown;
   /** Whether it is a table of the user's own, which no run makes or alters. */
   own?: boolean;
-  /** Of such a table, as a run finds it, never stored: columns of another type than values are read by, by name. */
+  /** Of such a table, as a run finds it, never stored: columns that take values otherwise than they are read, or not all of them, by name. */
   casts?: Record<string, Cast>;
 }
 
@@ -38,6 +38,10 @@ export interface Cast {
   key: string | null;
   /** Name of the type below domains. */
   base: string;
+  /** Characters of a varchar, behind which an assignment cuts spaces without a word. */
+  width: number | null;
+  /** Whether COPY takes values as they are sent. */
+  direct: boolean;
 }
 
 /**
@@ -143,7 +147,7 @@ function typedLayout(table: TypedTable): RowLayout {
   return {
     columns: staged.map(({ name }) => quoteIdent(name)),
     stage: staged.map(({ name, type }) => `${quoteIdent(name)} ${sqlType(type)}`).join(", "),
-    direct: Object.keys(casts).length === 0,
+    direct: Object.values(casts).every((cast) => cast.direct),
     values: (row) => staged.map(({ name }) => value(row, name)),
     keyValues: (row) => keys.map(({ name }) => value(row, name)),
     holds: (row) => {

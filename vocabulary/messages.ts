@@ -316,6 +316,10 @@ export const MESSAGES = {
     "column {column}: an object or a list is not {type}; use jsonb",
     "columna {column}: un objeto o una lista no es {type}; use jsonb",
   ],
+  "spaces-cut": [
+    "column {column}: the value is longer than {n} characters, and the column would cut the spaces at its end",
+    "columna {column}: el valor tiene más de {n} caracteres, y la columna cortaría los espacios del final",
+  ],
   "no-uuid": ["column {column}: {value} is no uuid", "columna {column}: {value} no es un uuid"],
   "below-microseconds": [
     "column {column}: {value} has more than 6 decimals of a second, which {type} would cut off",

@@ -128,6 +128,10 @@ export const PROBLEM_MESSAGES = {
     "The format {format} cannot be used: {why*}.",
     "El formato {format} no se puede usar: {why*}.",
   ],
+  "key-folds": [
+    'Field {field} cannot be a key: column {column} of {table} has a collation in which different texts are equal. Give the column another one: alter table {table} alter column {column} type text collate "C"',
+    'El campo {field} no puede ser clave: la columna {column} de {table} tiene un orden (collation) en el que textos distintos son iguales. Dé otro a la columna: alter table {table} alter column {column} type text collate "C"',
+  ],
   "key-type-refused": [
     "Field {field} cannot be a key: column {column} of {table} is of type {type}, whose values may differ although their texts are equal.",
     "El campo {field} no puede ser clave: la columna {column} de {table} es de tipo {type}, cuyos valores pueden ser distintos aunque sus textos sean iguales.",

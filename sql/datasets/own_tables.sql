@@ -27,9 +27,11 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   where not exists (select from pg_attribute as a where a.attrelid = relation and a.attname = m.key and not a.attisdropped)
 $$;
 
--- A table as a load sees it: {relation, owner, columns: [{name, type, sql_type, base, rounds, generated}], keys: [[name]]}; null
--- where there is none. `type` is that of source.columns by which values are read, `base` the name of the type below domains,
--- `rounds` the type to which an assignment rounds or cuts without a word, `generated` says that no run writes the column.
+-- A table as a load sees it: {relation, owner, columns: [{name, type, sql_type, base, plain, rounds, width, folds, generated}],
+-- keys: [[name]]}; null where there is none. `type` is that of source.columns by which values are read, `base` the name of the
+-- type below domains and `plain` that type in SQL, `rounds` the type to which an assignment rounds or cuts without a word,
+-- `width` the characters of a varchar, behind which it cuts spaces, `folds` says that the column's collation makes different
+-- texts one, `generated` that no run writes the column.
 create or replace function etl.own_table(schema_name text, table_name text) returns jsonb
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   with recursive target as (
@@ -41,7 +43,8 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     union all
     select w.attnum, y.typbasetype, y.typtypmod from walk as w join pg_type as y on y.oid = w.typid where y.typtype = 'd'
   ), based as (
-    select w.attnum, y.typname::text as base, w.typmod, format_type(w.typid, w.typmod) as full_type
+    select w.attnum, y.typname::text as base, w.typmod, format_type(w.typid, w.typmod) as full_type, format_type(w.typid, -1) as plain,
+      case when y.typcategory = 'A' then (select e.typname from pg_type as e where e.oid = y.typelem) end as item
     from walk as w join pg_type as y on y.oid = w.typid where y.typtype <> 'd'
   )
   select jsonb_build_object('relation', t.oid::regclass::text, 'owner', pg_get_userbyid(t.relowner),
@@ -50,9 +53,13 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
           when b.base = 'numeric' then case when b.full_type ~ '^numeric\(\d+,\d+\)$' then b.full_type else 'numeric' end
           when b.base in ('float4', 'float8') then 'numeric' when b.base = 'bool' then 'boolean' when b.base = 'date' then 'date'
           when b.base in ('timestamp', 'timestamptz') then 'timestamptz' when b.base in ('json', 'jsonb') then 'jsonb' else 'text' end,
-        'sql_type', format_type(a.atttypid, null), 'base', b.base, 'is_domain', (select y.typtype = 'd' from pg_type as y where y.oid = a.atttypid),
-        'rounds', case when b.base in ('float4', 'float8') or b.base in ('timestamp', 'timestamptz') and b.typmod >= 0
-          or b.base = 'numeric' and b.typmod >= 0 and b.full_type !~ '^numeric\(\d+,\d+\)$' then b.full_type end,
+        -- without a modifier character and bit have one
+        'sql_type', format_type(a.atttypid, -1), 'base', b.base, 'plain', b.plain, 'is_domain', (select y.typtype = 'd' from pg_type as y where y.oid = a.atttypid),
+        'rounds', case when b.base in ('float4', 'float8', 'time', 'timetz', 'interval', 'money', 'name', 'char') or b.item in ('float4', 'float8')
+          or b.typmod >= 0 and (coalesce(b.item, b.base) in ('timestamp', 'timestamptz', 'time', 'timetz', 'interval') or b.item = 'numeric'
+            or b.base = 'numeric' and b.full_type !~ '^numeric\(\d+,\d+\)$') then b.full_type end,
+        'width', case when b.base = 'varchar' and b.typmod > 4 then b.typmod - 4 end,
+        'folds', (select not l.collisdeterministic from pg_collation as l where l.oid = a.attcollation),
         'generated', a.attgenerated <> '' or a.attidentity <> '') order by a.attnum)
       from pg_attribute as a join based as b on b.attnum = a.attnum where a.attrelid = t.oid and a.attname not like '\_etl\_%'),
     'keys', (select coalesce(jsonb_agg((select jsonb_agg(a.attname order by k.place) from unnest(i.indkey) with ordinality as k (attnum, place)

@@ -239,7 +239,9 @@ Deno.test("a table of another role's own is loaded: its constraints, defaults an
 });
 
 Deno.test("a table of the server's own role gets the columns of a run when it is told to; without a key that the records have it gets one", async (t) => {
-  await using engine = await startEngine(t);
+  await using engine = await startEngine(t, {
+    files: { "docs.csv": 'id,doc,note\n1,"{""a"":1.10}",[1]\n2,x,\n3,"""x""",\n4,null,\n' },
+  });
   const load = (table_name: string, records: unknown[], params: Record<string, unknown> = {}) =>
     engine.load(records, {
       layout: "typed",
@@ -322,6 +324,76 @@ Deno.test("a table of the server's own role gets the columns of a run when it is
   const codes = [{ code: "ab", n: 1 }, { code: "ab  ", n: 2 }, { code: "a b", n: 3 }];
   assert.deepEqual(counts(await load("padded", codes, { add_columns: true })), [2, 0, 0, 1, 0]);
   assert.deepEqual(counts(await load("padded", codes)), [0, 0, 2, 1, 0]);
+
+  // a column that would cut or round a value, or has no room for it, refuses its record alone
+  await engine.sql.unsafe(`create domain public.at_noon as time(0);
+    create table public.exact (id bigint primary key, code varchar(3) unique, r real, n numeric(3,-2), at time(0), noon public.at_noon,
+      fine time, span interval(0), sum money, called name, letter "char", bits bit(3), codes char(3)[], sums numeric(4,1)[], rates real[])`);
+  const exact = (id: number, more: object) => ({
+    ...{
+      id,
+      code: `c${id}`,
+      r: "0.1",
+      n: "100",
+      at: "10:00:00",
+      noon: "12:00:00",
+      fine: "10:00:00.123456",
+    },
+    ...{ span: "1 day", sum: "1.50", called: "x", letter: "x", bits: "101" },
+    ...{ codes: "{abc}", sums: "{1.5,NULL}", rates: "{0.1}" },
+    ...more,
+  });
+  const inexact = [
+    { code: "abc " },
+    { r: `1${"0".repeat(40)}` },
+    { r: "0.123456789" },
+    { n: "99999" },
+    { at: "10:00:00.5" },
+    { noon: "12:00:00.5" },
+    { fine: "10:00:00.1234567" },
+    { span: "0.5 seconds" },
+    { sum: "1.555" },
+    { called: "x".repeat(64) },
+    { letter: "xy" },
+    { bits: "1010" },
+    { codes: "{abcd}" },
+    { sums: "{1.55}" },
+    { rates: "{0.123456789}" },
+  ];
+  const mixedExact = [exact(0, {}), ...inexact.map((more, i) => exact(i + 1, more)), exact(99, {})];
+  const kept = await load("exact", mixedExact, { add_columns: true });
+  assert.deepEqual(counts(kept), [2, 0, 0, 0, inexact.length]);
+  assert.deepEqual(
+    {
+      ...(await engine
+        .sql`select code, bits::text, codes::text, sums::text from public.exact where id = 99`)[0],
+    },
+    { code: "c99", bits: "101", codes: "{abc}", sums: "{1.5,NULL}" },
+  );
+
+  // a cell is JSON where its column is
+  await engine.sql`create table public.docs (id bigint primary key, doc jsonb, note text)`;
+  const docs = await load("docs", [], {
+    add_columns: true,
+    source: { type: "file", path: "docs.csv", key: "id", records: undefined },
+  });
+  assert.deepEqual(counts(docs), [3, 0, 0, 0, 1]);
+  assert.deepEqual(
+    (await engine.sql`select id::int, doc::text, note from public.docs order by id`).map((row) =>
+      Object.values(row)
+    ),
+    [[1, '{"a": 1.1}', "[1]"], [3, '"x"', null], [4, null, null]],
+  );
+
+  // where the table takes two texts for one they are no key
+  await engine.sql.unsafe(
+    `create collation public.caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    create table public.caseless (code text collate public.caseless primary key, n integer)`,
+  );
+  const caseless = await load("caseless", [{ code: "a", n: 1 }, { code: "A", n: 2 }], {
+    add_columns: true,
+  });
+  assert.match(caseless.error!.detail!, /a collation in which different texts are equal/);
 
   // an identity is no key that records have
   const lines = [{ line: "a" }, { line: "bad" }, { line: "b" }, { line: "a" }];
