@@ -129,8 +129,8 @@ export const PROBLEM_MESSAGES = {
     "El formato {format} no se puede usar: {why*}.",
   ],
   "key-folds": [
-    'Field {field} cannot be a key: column {column} of {table} has a collation in which different texts are equal. Give the column another one: alter table {table} alter column {column} type text collate "C"',
-    'El campo {field} no puede ser clave: la columna {column} de {table} tiene un orden (collation) en el que textos distintos son iguales. Dé otro a la columna: alter table {table} alter column {column} type text collate "C"',
+    'Field {field} cannot be a key: column {column} of {table} has a collation in which different texts are equal. Give the column another one, such as collate "C" (alter table … alter column … type text collate "C").',
+    'El campo {field} no puede ser clave: la columna {column} de {table} tiene un orden (collation) en el que textos distintos son iguales. Dé otro a la columna, como collate "C" (alter table … alter column … type text collate "C").',
   ],
   "key-type-refused": [
     "Field {field} cannot be a key: column {column} of {table} is of type {type}, whose values may differ although their texts are equal.",
