@@ -547,6 +547,10 @@ export const SOURCE_MESSAGES = {
     "There is no column {column}, which source.config.cursor names.",
     "No hay ninguna columna {column}, que nombra source.config.cursor.",
   ],
+  "no-cursor-type": [
+    "Column {column} is of type {type}, whose values do not grow with every change: name a number or a time in source.config.cursor.",
+    "La columna {column} es de tipo {type}, cuyos valores no crecen con cada cambio: nombre un número o una hora en source.config.cursor.",
+  ],
   "mysql-not-readable": [
     '{table} of connection "{name}" cannot be read ({words}): check the connection, the table and the user\'s rights.',
     '{table} de la conexión "{name}" no se puede leer ({words}): compruebe la conexión, la tabla y los permisos del usuario.',

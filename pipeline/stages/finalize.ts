@@ -47,7 +47,7 @@ function foundPosition(
   { pin, cursorPosition }: RunContext,
   metas: SpillMeta[],
 ): string | undefined {
-  if (pin?.cut === true) return undefined;
+  if (pin?.cut === true || pin?.planned === true) return undefined;
   const found = metas.map(({ counts }) => counts.position).reduce(higher, undefined);
   return found === undefined ? undefined : higher(cursorPosition?.position, found);
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { openTrusted } from "../../pipeline/sources/modules/trusted.ts";
+import { beforeTasks } from "../helpers/before_tasks.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { mariadbIsInstalled, startMariadb } from "../helpers/mariadb.ts";
 
@@ -196,6 +197,31 @@ Deno.test({
         const { counts } = await engine.succeed(texts);
         assert.deepEqual([counts!.unchanged, counts!.inserted], [1, 1], table);
       }
+      // equal values at the border, also of a float, which no short decimal number is; rows without a value, in every run
+      await mariadb.query(
+        "create table singles (id int primary key, v float); insert into singles values (1, 9.9)",
+      );
+      const singles = conf("singles", { key: "id", cursor: "v" });
+      await engine.succeed(singles);
+      await mariadb.query("insert into singles values (2, 9.9), (3, null)");
+      const { counts: border } = await engine.succeed(singles);
+      assert.deepEqual([border!.unchanged, border!.inserted], [1, 2]);
+      // what changes while the table is read is the next run's
+      await mariadb.query(
+        "create table moving (id int primary key, v int); insert into moving values (1, 1), (2, 2)",
+      );
+      const moving = conf("moving", { key: "id", cursor: "v", slice_rows: 1 });
+      const { run_id } = await engine.submit(moving);
+      const workers = beforeTasks(engine.deps.workers, async (kind) => {
+        if (kind === "prepare") await mariadb.query("update moving set v = 9 where id = 2");
+      });
+      await engine.execute(run_id, { workers });
+      await mariadb.query("update moving set v = 8 where id = 1");
+      const { counts: moved } = await engine.succeed(moving);
+      assert.deepEqual([moved!.updated, moved!.unchanged], [1, 1]);
+      await mariadb.query("create table bytes (id int primary key, v binary(4))");
+      const bytes = await engine.runToEnd(conf("bytes", { key: "id", cursor: "v" }));
+      assert.match(String(bytes.error?.detail), /Column v is of type binary, whose values do not/);
       const misspelt = await engine.runToEnd(conf("items", { key: ["a", "b"], cursor: "nosuch" }));
       assert.match(String(misspelt.error?.detail), /no column nosuch/);
     });

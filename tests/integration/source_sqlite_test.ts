@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { openTrusted } from "../../pipeline/sources/modules/trusted.ts";
+import { beforeTasks } from "../helpers/before_tasks.ts";
 import { startEngine } from "../helpers/engine.ts";
 
 Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) => {
@@ -209,6 +210,28 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
     assert.deepEqual(run.counts!.inserted, 1);
   });
 
+  await t.step("what changes while it is read is read by the next run", async () => {
+    database.exec(`
+      create table drifting (id integer primary key, v integer);
+      insert into drifting values (1, 1), (2, 2);
+      create table blank (id integer primary key, v integer);
+      insert into blank values (1, null), (2, null);
+    `);
+    for (const table of ["drifting", "blank"]) {
+      const given = conf({ table, cursor: "v", slice_rows: 1 }, table);
+      const { run_id } = await engine.submit(given);
+      const workers = beforeTasks(engine.deps.workers, (kind) => {
+        if (kind === "prepare") database.exec(`update ${table} set v = 9 where id = 2`);
+      });
+      await engine.execute(run_id, { workers });
+      // as if the change of row 1 had come between the reading of both
+      database.exec(`update ${table} set v = 8 where id = 1`);
+      const { counts } = await engine.succeed(given);
+      assert.deepEqual([counts!.updated, counts!.unchanged], [1, 1], table);
+      assert.match(await payload(table, "1"), /"v": 8/);
+    }
+  });
+
   await t.step(
     "nothing newer is skipped where numbers and times are texts; a cursor that is no column is refused",
     async () => {
@@ -231,9 +254,11 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
       for (const [table, values] of Object.entries(newest)) {
         const given = conf({ table, cursor: "v" }, table);
         await engine.succeed(given);
-        database.exec(`insert into ${table} values (3, ${values[0]}), (4, ${values[1]})`);
+        database.exec(
+          `insert into ${table} values (3, ${values[0]}), (4, ${values[1]}), (5, null)`,
+        );
         const { counts } = await engine.succeed(given);
-        assert.deepEqual([counts!.unchanged, counts!.inserted], [1, 1], table);
+        assert.deepEqual([counts!.unchanged, counts!.inserted], [1, 2], `${table}, and no value`);
       }
       const run = await engine.runToEnd(conf({ table: "timed", cursor: "nosuch" }, "misspelt"));
       assert.match(

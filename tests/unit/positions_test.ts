@@ -57,16 +57,21 @@ Deno.test("the position of a batch is its highest value with every digit; what i
   assert.deepEqual(noted(digits), ["0.10000000000000000001", ...none]);
   const unread = new Unreadable("json_syntax", verbatim("not valid JSON"), "99");
   assert.deepEqual(noted([unread, { raw: "1" }], "raw"), ["1", ...none], "what was not read");
-  // a day ahead at most, as a time without a zone may be of any
+  // half a day ahead at most, as a time without a zone may be of any; one that has a zone is not ahead at all
   const ahead = [
-    "2026-01-11T12:00:01",
+    "2026-01-11T02:00:01",
     "9999-12-31",
-    "2026-01-11T11:59:59Z",
-    "2026-01-12T00:00:00Z",
+    "2026-01-11T01:59:59",
+    "2026-01-11T02:30:00+02:00",
+    "2026-01-10T12:00:30Z",
   ];
   assert.deepEqual(noted(ahead.map((at) => ({ at }))), [
-    "2026-01-11T11:59:59Z",
+    "2026-01-11T01:59:59",
     3,
-    "2026-01-11T12:00:01",
+    "2026-01-11T02:00:01",
+  ]);
+  assert.deepEqual(noted([{ at: "2026-01-10T12:00:30Z" }, { at: "2026-01-10T12:00:00Z" }]), [
+    "2026-01-10T12:00:00Z",
+    ...none,
   ]);
 });

@@ -61,7 +61,7 @@ export interface SourceContext<C> {
 export interface Planned {
   slices: SliceValue[];
   /** Position up to which these slices read, for the next run; instead of `cursor`. */
-  position?: string | null;
+  position?: string | null | undefined;
   /** Only of modules that are part of the program: whether these slices are steady; default: what the module says. */
   steady?: boolean;
 }

@@ -9,6 +9,7 @@ import type { SourceRecord } from "../../numbers.ts";
 import { identify } from "../../field_path.ts";
 import { numericType } from "../catalogue.ts";
 import { type RecordBatch, Unreadable } from "../source.ts";
+import { HIGHEST, highestOf } from "./positions.ts";
 import { parseSourceDsn } from "../../../store/dsn.ts";
 import { exactNumber } from "../../numbers.ts";
 import { defineSource, type SourceContext, z } from "./define.ts";
@@ -41,6 +42,7 @@ export default defineSource<Config, Slice>({
       const { config: { slice_rows } } = context;
       const columns = await columnsOf(client, context);
       requireCursor(columns, context);
+      const position = await positionNow(client, columns, context);
       const key = await keyOf(client, columns, context);
       const slices: Slice[] = [];
       // a row whose page key changes may be in no page
@@ -58,7 +60,7 @@ export default defineSource<Config, Slice>({
           columns,
           offset: slice_rows - 1,
         });
-        if (upto === null) return { slices, steady };
+        if (upto === null) return { slices, steady, position };
         slices.push({ key, after, upto });
         after = upto;
       }
@@ -408,29 +410,87 @@ function comparison(
     : { sql: `${quoted(name)} ${operator} ?`, values: [value] };
 }
 
+/** Types whose values have another order as texts than in the table, or none. */
+const NO_CURSOR = /binary|blob|^(enum|set|json)$/;
+
 function requireCursor(columns: Column[], { config: { cursor } }: Context): void {
-  if (cursor === undefined || columns.some(({ name }) => name === cursor)) return;
+  if (cursor === undefined) return;
+  const type = columns.find(({ name }) => name === cursor)?.type;
+  if (type !== undefined && !NO_CURSOR.test(type) && !GEOMETRY.test(type)) return;
   throw new Problem("invalid-conf", {
-    detail: say("no-cursor-column", { column: cursor }),
-    errors: [{ field: "source.config.cursor", value: cursor, message: "is not a column" }],
+    detail: type === undefined
+      ? say("no-cursor-column", { column: cursor })
+      : say("no-cursor-type", { column: cursor, type }),
+    errors: [{
+      field: "source.config.cursor",
+      value: cursor,
+      message: type === undefined ? "is not a column" : `is of type ${type}`,
+    }],
   });
 }
 
-function since(name: string, position: string, columns: Column[]): Condition {
-  const type = columns.find((column) => column.name === name)?.type ?? "";
-  const time = position.replace("T", " ").replace(/Z$/, "");
-  const value = /^(timestamp|datetime|date)$/.test(type) ? time : position;
-  const condition = comparison(name, { operator: ">=", value, columns });
-  if (!/char|text/.test(type)) return condition;
-  // texts of numbers and times count by their value, as positions do
-  const column = quoted(name);
-  const [sql, more] = /^-?\d+(\.\d+)?$/.test(position)
+/** A text that is a number, or begins as a time does. */
+const NUMBER_TEXT = "^-?[0-9]+([.][0-9]+)?$";
+const TIME_TEXT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}";
+
+/** The highest position of the table as it is now: what changes while it is read is newer, and the next run's. */
+async function positionNow(
+  client: Client,
+  columns: Column[],
+  context: Context,
+): Promise<string | null | undefined> {
+  const { cursor } = context.config;
+  if (cursor === undefined) return undefined;
+  const column = columns.find(({ name }) => name === cursor)!;
+  const name = quoted(cursor);
+  // of texts each kind has an order of its own
+  const kinds = /char|text/.test(column.type)
     ? [
-      `${column} regexp '^-?[0-9]+([.][0-9]+)?$' and cast(${column} as decimal(65, 30)) >= cast(? as decimal(65, 30))`,
-      position,
+      [`${name} regexp '${TIME_TEXT}'`, timeText(name)],
+      [`${name} regexp '${NUMBER_TEXT}'`, `cast(${name} as decimal(65, 30))`],
+      [`${name} not regexp '${TIME_TEXT}' and ${name} not regexp '${NUMBER_TEXT}'`, name],
     ]
-    : [`replace(replace(${column}, 'T', ' '), 'Z', '') >= ?`, time];
-  return { sql: `(${condition.sql} or ${sql})`, values: [...condition.values, more] };
+    : [[`${name} is not null`, name]];
+  const known: RecordBatch = [];
+  for (const [where, order] of kinds) {
+    const rows = await query(client, {
+      text: `select ${selected(column)} from ${from(context)} where ${where}
+        order by ${order} desc limit ${HIGHEST}`,
+      values: [],
+    });
+    known.push(...rows.map((row) => recordOf(row, [column], context.config)));
+  }
+  return highestOf(known, cursor, context.since);
+}
+
+const timeText = (name: string) => `replace(replace(${name}, 'T', ' '), 'Z', '')`;
+
+function since(name: string, position: string, columns: Column[]): Condition {
+  const { type = "" } = columns.find((column) => column.name === name) ?? {};
+  const time = position.replace("T", " ").replace(/Z$/, "");
+  const value = /^(timestamp|datetime|date)$/.test(type) ? time : type === "float"
+    // the column's own value, which is no short decimal number
+    ? String(Math.fround(Number(position)))
+    : position;
+  const condition = comparison(name, { operator: ">=", value, columns });
+  const conditions = [condition, { sql: `${quoted(name)} is null`, values: [] }];
+  if (/char|text/.test(type)) {
+    // texts of numbers and times count by their value, as positions do
+    const column = quoted(name);
+    conditions.push(
+      /^-?\d+(\.\d+)?$/.test(position)
+        ? {
+          sql:
+            `${column} regexp '${NUMBER_TEXT}' and cast(${column} as decimal(65, 30)) >= cast(? as decimal(65, 30))`,
+          values: [position],
+        }
+        : { sql: `${timeText(column)} >= ?`, values: [time] },
+    );
+  }
+  return {
+    sql: `(${conditions.map(({ sql }) => sql).join(" or ")})`,
+    values: conditions.flatMap(({ values }) => values),
+  };
 }
 
 /** Types of places, which are read as GeoJSON. */

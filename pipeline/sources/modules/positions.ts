@@ -5,8 +5,11 @@ import { digitsOf, type Json } from "../../numbers.ts";
 const NUMBER = /^-?\d+(\.\d+)?$/;
 const TIME = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?$/;
 
-/** A time may be so far ahead of the clock: one without a zone may be of any. */
-const AHEAD_MS = 24 * 3_600_000;
+/** A time without a zone may be so far ahead of the clock, as it may be of any zone. */
+const AHEAD_MS = 14 * 3_600_000;
+/** A time with a zone that is ahead is no position; by so much less another clock than ours may be the reason. */
+const SKEW_MS = 60_000;
+const ZONE = /:.*(?:Z|[+-]\d\d:?\d\d)$/;
 
 /**
  * The higher of two positions. Numbers count by their value, times of ISO 8601 by the moment, everything
@@ -61,7 +64,10 @@ export function notePosition(batch: RecordBatch, field: string, now: number): vo
       continue;
     }
     const text = digitsOf(holder)?.[last] ?? String(value);
-    if (TIME.test(text) && Date.parse(utc(text)) > now + AHEAD_MS) {
+    const ahead = TIME.test(text) ? Date.parse(utc(text)) - now : 0;
+    const hasZone = ZONE.test(text);
+    if (ahead > (hasZone ? 0 : AHEAD_MS)) {
+      if (hasZone && ahead <= SKEW_MS) continue;
       batch.noPositions = {
         records: (batch.noPositions?.records ?? 0) + 1,
         example: batch.noPositions?.example ?? text,
@@ -69,4 +75,13 @@ export function notePosition(batch: RecordBatch, field: string, now: number): vo
     } else highest = higher(highest, text);
   }
   if (highest !== undefined) batch.position = highest;
+}
+
+/** Highest values of a column that are looked at for one that is no time in the future. */
+export const HIGHEST = 1_000;
+
+/** The position that a table has before it is read, from its highest values; never behind the one that the last run left. */
+export function highestOf(known: RecordBatch, field: string, since: string | null): string | null {
+  notePosition(known, field, Date.now());
+  return higher(since ?? undefined, known.position) ?? null;
 }

@@ -92,6 +92,8 @@ async function planModule(conf: ModuleConf, ctx: PlanContext): Promise<Plan> {
     slices,
     module: moduleOf(conf),
     cut,
+    // what changes while a table is read is the next run's, also where it had no position before
+    ...(isTrusted(moduleOf(conf)) && cursor !== null ? { planned: true } : {}),
     ...(steady ? {} : { steady }),
     ...(incremental
       ? {

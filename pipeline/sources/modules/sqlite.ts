@@ -6,6 +6,7 @@ import { Problem } from "../../../vocabulary/problem.ts";
 import type { Json, SourceRecord } from "../../numbers.ts";
 import { Canonicalizer } from "../../canonical.ts";
 import { RAW_LIMIT, type RecordBatch, Unreadable } from "../source.ts";
+import { HIGHEST, highestOf } from "./positions.ts";
 import { resolveBelow } from "../local/open_input.ts";
 import { defineSource, type SourceContext, z } from "./define.ts";
 
@@ -44,19 +45,20 @@ export default defineSource<Config, Slice>({
   cursor: ({ cursor }) => cursor,
   // one statement, or slices of row ids that are part of the key
   steady: true,
-  async plan({ config, trusted }) {
+  async plan({ config, since, trusted }) {
     using db = await open(config, trusted!.dataDir);
     const { table, slice_rows } = config;
+    const position = positionNow(db.database, { config, since });
     const rowid = table === undefined ? null : rowidOf(db.database, table);
-    if (table === undefined || rowid === null) return [null];
+    if (table === undefined || rowid === null) return { slices: [null], position };
     // VACUUM and INSERT OR REPLACE give rows other ids, and what moves may be in no slice
     const { key, whole } = trusted!;
     const id = columnOfRowid(db.database, table);
-    if (whole && (id === null || !identify([id], key))) return [null];
+    if (whole && (id === null || !identify([id], key))) return { slices: [null], position };
     const [bounds] = rows(db.database.prepare(
       `select min(${rowid}) as low, max(${rowid}) as high from ${quoted(table)}`,
     ));
-    if (bounds?.low === null || bounds === undefined) return [];
+    if (bounds?.low === null || bounds === undefined) return { slices: [], position };
     const slices: Slice[] = [];
     const step = db.database.prepare(
       `select max(id) as high from (select ${rowid} as id from ${quoted(table)}
@@ -66,9 +68,9 @@ export default defineSource<Config, Slice>({
     let from = bounds.low as bigint;
     while (true) {
       const { high } = step.get(from, slice_rows) as { high: bigint | null };
-      if (high === null) return slices;
+      if (high === null) return { slices, position };
       slices.push({ from: `${from}`, to: `${high}` });
-      if (high >= (bounds.high as bigint)) return slices;
+      if (high >= (bounds.high as bigint)) return { slices, position };
       from = high + 1n;
     }
   },
@@ -155,8 +157,7 @@ function prepared(
   id: string;
 } {
   try {
-    // the line break ends a comment in the query's last line
-    const from = table === undefined ? `(${query!.replace(/;\s*$/, "")}\n)` : quoted(table);
+    const from = fromOf({ table, query });
     const known = table === undefined ? null : rowidOf(database, table);
     const rowid = slice === null ? null : known;
     const conditions: string[] = [];
@@ -172,9 +173,9 @@ function prepared(
       const position = isNumber ? boundNumber(since) : since;
       conditions.push(
         isNumber
-          ? `(${column} >= ? or typeof(${column}) = 'text' and cast(${column} as numeric) >= ?)`
-          // a number among texts is neither newer nor older: it is read
-          : `(${column} >= ? or julianday(${column}) >= julianday(?) - 1e-6 or typeof(${column}) in ('integer', 'real'))`,
+          ? `(${column} >= ? or ${column} is null or typeof(${column}) = 'text' and cast(${column} as numeric) >= ?)`
+          // a number among texts is neither newer nor older, as is what has no value: it is read
+          : `(${column} >= ? or ${column} is null or julianday(${column}) >= julianday(?) - 1e-6 or typeof(${column}) in ('integer', 'real'))`,
       );
       values.push(position, position);
     }
@@ -209,6 +210,47 @@ function prepared(
     if (error instanceof Problem) throw error;
     throw unreadable(path, error);
   }
+}
+
+/** What is read; the line break ends a comment in the query's last line. */
+function fromOf({ table, query }: Pick<Config, "table" | "query">): string {
+  return table === undefined ? `(${query!.replace(/;\s*$/, "")}\n)` : quoted(table);
+}
+
+/** The highest position of what is read as it is now: what changes while it is read is newer, and the next run's. */
+function positionNow(
+  database: DatabaseSync,
+  { config, since }: Pick<Context, "config" | "since">,
+): string | null | undefined {
+  const { cursor } = config;
+  if (cursor === undefined) return undefined;
+  const column = quoted(cursor);
+  const isText = `typeof(${column}) = 'text'`;
+  const isTime = `${column} like '____-__-__%' and julianday(${column}) is not null`;
+  const isNumber = `${column} not glob '*[^0-9.-]*'`;
+  // each kind has an order of its own
+  const kinds = [
+    [`typeof(${column}) in ('integer', 'real')`, column],
+    [`${isText} and ${isTime}`, `julianday(${column})`],
+    [`${isText} and ${isNumber} and not (${isTime})`, `cast(${column} as numeric)`],
+    [`${isText} and not (${isNumber}) and not (${isTime})`, column],
+  ];
+  const known: RecordBatch = [];
+  for (const [where, order] of kinds) {
+    let found;
+    try {
+      found = rows(database.prepare(
+        `select ${column} as value from ${
+          fromOf(config)
+        } where ${where} order by ${order} desc limit ${HIGHEST}`,
+      ));
+    } catch {
+      // what reads the table says what is wrong
+      return undefined;
+    }
+    known.push(...found.map(({ value }) => ({ value: valueOf(value, config.blobs) })));
+  }
+  return highestOf(known, "value", since);
 }
 
 /** A number as SQLite takes it: an integer of 64 bits, or the nearest double. */
