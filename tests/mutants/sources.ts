@@ -1206,8 +1206,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/mysql-text-cursor",
     file: "pipeline/sources/modules/mysql.ts",
-    find: "if (!/char|text/.test(type)) return condition;",
-    replace: "if (condition.sql !== undefined) return condition;",
+    find: "if (/char|text/.test(type)) {",
+    replace: "if (type === undefined) {",
     breaks: "a text of MySQL that holds a number or a time is newer by its value",
     tests: ["integration/source_mysql_test.ts: mysql: a MariaDB"],
   },
