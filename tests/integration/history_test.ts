@@ -201,4 +201,10 @@ Deno.test("a history needs a key and a time as version, and is not mixed with ot
     note: "x",
     valid_from: "2026-01-03T00:00:00.000Z",
   }]);
+  await engine.submit({
+    source: { ...source, type: "inline", records: [] },
+    write: "history",
+    table_name: "t".repeat(55),
+    dry_run: true,
+  });
 });

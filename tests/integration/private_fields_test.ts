@@ -3,6 +3,7 @@ import { createHmac } from "node:crypto";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
+import { alterPrivateFields } from "../../store/private_fields.ts";
 
 const SECRET = "a secret of at least 32 characters, for tests";
 const hashed = (text: string) => createHmac("sha256", SECRET).update(text).digest("hex");
@@ -294,4 +295,20 @@ Deno.test("private fields are the dataset's: what the first run declared holds f
   const noSecret = await without.load([{ id: 2, n: 6 }], { table_name: "people" });
   assert.match(JSON.stringify(noSecret.error), /Set ETL_HASH_SECRET/);
   assert.deepEqual(Object.keys(await engine.payloads("people")), ["1"]);
+  // a run that was asked for before they were declared keeps to them, too
+  const asked = (records: object[]) =>
+    engine.submit({
+      table_name: "later",
+      source: { type: "inline", name: "later", key: "id", records },
+    });
+  await engine.execute((await asked([{ id: 0 }])).run_id);
+  const { run_id: waiting } = await asked([{ id: 1, mail: mail(1), phone: phone(1) }]);
+  await alterPrivateFields(engine.sql, "public.later", {
+    source: "later",
+    exclude: ["phone"],
+    hash: ["mail"],
+    actor: "test",
+  });
+  await engine.execute(waiting);
+  assert.deepEqual((await engine.payloads("later"))["1"], { id: 1, mail: hashed(mail(1)) });
 });

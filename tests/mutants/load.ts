@@ -1873,4 +1873,12 @@ export const LOAD: Mutant[] = [
     breaks: "a preview says where what no column takes stands",
     tests: ["integration/typed_tables_test.ts: a preview shows the columns"],
   },
+  {
+    id: "history/longest-name",
+    file: "sql/datasets/history.sql",
+    find: "length(params ->> 'table_name') > 55",
+    replace: "length(params ->> 'table_name') > 54",
+    breaks: "a history may have a name of 55 characters",
+    tests: ["integration/history_test.ts: a history needs a key"],
+  },
 ];

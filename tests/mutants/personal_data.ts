@@ -198,4 +198,12 @@ export const PERSONAL_DATA: Mutant[] = [
     breaks: "a rejected record of any length is searched for a key",
     tests: ["integration/forget_test.ts: forgetting a key removes it"],
   },
+  {
+    id: "personal/declared-meanwhile",
+    file: "sql/datasets/private_fields.sql",
+    find: "if known is null and asked =",
+    replace: "if asked =",
+    breaks: "a run that waited keeps to what was declared meanwhile",
+    tests: ["integration/private_fields_test.ts: private fields are the dataset's"],
+  },
 ];

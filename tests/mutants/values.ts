@@ -328,4 +328,12 @@ export const VALUES: Mutant[] = [
     breaks: "a date has no time of day that would be lost",
     tests: ["unit/csv_values_test.ts: CSV: a date may have a midnight"],
   },
+  {
+    id: "values/far-times-end",
+    file: "pipeline/timestamps.ts",
+    find: "if (day < FIRST_DAY || year",
+    replace: "if (day < FIRST_DAY && year",
+    breaks: "a date that PostgreSQL does not have is quarantined and stops no load",
+    tests: ["unit/timestamps_test.ts: farTime()"],
+  },
 ];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { toUtcText, utcTextToEpoch } from "../../pipeline/timestamps.ts";
+import { farTime, toUtcText, utcTextToEpoch } from "../../pipeline/timestamps.ts";
 
 Deno.test("toUtcText() takes days that the calendar has, and no others", () => {
   for (
@@ -153,4 +153,17 @@ Deno.test("utcTextToEpoch() has the order and the microseconds of the times", ()
     }),
     { numRuns: 2000 },
   );
+});
+
+Deno.test("farTime() takes the dates and times that PostgreSQL has, and none beyond", () => {
+  const text = (value: string, type: "date" | "timestamptz") => farTime(value, type)?.text ?? null;
+  assert.equal(text("4714-11-24 BC", "date"), "4714-11-24 BC");
+  assert.equal(text("4714-11-23 BC", "date"), null);
+  assert.equal(text("5874897-12-31", "date"), "5874897-12-31");
+  assert.equal(text("5874898-01-01", "date"), null);
+  assert.equal(text("-004713-11-24T00:00:00Z", "timestamptz"), "4714-11-24 00:00:00+00 BC");
+  assert.equal(text("-004713-11-23T23:59:59Z", "timestamptz"), null);
+  assert.equal(text("+294276-12-31T23:59:59Z", "timestamptz"), "294276-12-31 23:59:59+00");
+  assert.equal(text("+294277-01-01T00:00:00Z", "timestamptz"), null);
+  assert.equal(text("2026-01-01", "date"), null, "which is not far");
 });
