@@ -530,6 +530,10 @@ export const MESSAGES = {
     "{dir}: not searched, it leads out of the data directory.",
     "{dir}: no se recorre, lleva fuera del directorio de datos.",
   ],
+  "rows-hidden": [
+    "Row-level security of {what} hides rows from role {role}, which are not read. If all are to be read, give the role bypassrls or a policy for every row.",
+    "La seguridad por filas de {what} oculta filas al rol {role}, y no se leen. Si deben leerse todas, dé al rol bypassrls o una política para todas las filas.",
+  ],
   "rows-without-cursor": [
     "{n} rows have no value in the cursor column {column} and are not read; a run with full_refresh reads them.",
     "{n} filas no tienen valor en la columna de cursor {column} y no se leen; una ejecución con full_refresh las lee.",

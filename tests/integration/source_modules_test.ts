@@ -402,5 +402,9 @@ async function restSteps(t: Deno.TestContext, engine: Engine, api: Api): Promise
   await t.step("an API that leads round in circles fails the run", async () => {
     const run = await engine.runToEnd(rest("circle", { url: "circle", paging: { by: "link" } }));
     assert.match(detailOf(run), /a second time: check paging/);
+    // one that does not know the number of a page
+    const config = { url: "customers/c/orders", paging: { by: "page" }, max_pages: 40 };
+    const deaf = await engine.runToEnd(rest("deaf", config));
+    assert.match(detailOf(deaf), /the last 10 pages, up to .*page=11, have the records of earlier/);
   });
 }

@@ -639,6 +639,33 @@ Deno.test("postgres source reads arrays with nulls as keys, whatever its role is
   }
 });
 
+Deno.test("postgres source warns of rows that row-level security hides from its role", async (t) => {
+  await using db = await shop(
+    t,
+    `create table tenants as select i as id from generate_series(1, 10) as i;
+     create table shared as select * from tenants;
+     create view seen with (security_invoker) as select * from tenants;
+     alter table tenants enable row level security;
+     create policy even on tenants using (id % 2 = 0);
+     do $$ begin execute format('alter database %I set role = pg_read_all_data', current_database()); end $$;`,
+  );
+  const warned = async (what: object) => {
+    const conf = { type: "postgres", connection: "shop", page_key: ["id"], ...what };
+    const { warnings } = await planSource(sourceConf(conf), db.ctx);
+    return [(await readAll(conf, db.ctx)).records.length, ...warnings];
+  };
+  for (const what of [{ table: "tenants" }, { table: "seen" }, { query: "table tenants" }]) {
+    const [records, warning, ...more] = await warned(what);
+    assert.equal(records, 5);
+    assert.match(
+      String(warning),
+      /^Row-level security of .* hides rows from role pg_read_all_data/,
+    );
+    assert.deepEqual(more, []);
+  }
+  assert.deepEqual(await warned({ table: "shared" }), [10]);
+});
+
 Deno.test("postgres source asks for fewer rows where a page takes longer than its role may", async (t) => {
   await using db = await shop(
     t,

@@ -868,6 +868,22 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/source_modules_test.ts: a source module of the user's"],
   },
   {
+    id: "sources/rest-repeats",
+    file: "pipeline/sources/modules/rest.ts",
+    find: "if (this.#repeated < MOST_REPEATED) return;",
+    replace: "if (this.#repeated < Infinity) return;",
+    breaks: "an API that does not know the number of a page fails the run",
+    tests: ["integration/source_modules_test.ts: a source module of the user's"],
+  },
+  {
+    id: "sources/postgres-hidden-rows",
+    file: "pipeline/sources/postgres/plan.ts",
+    find: "`set local row_security = off; explain",
+    replace: "`set local row_security = on; explain",
+    breaks: "rows that row-level security hides are told of",
+    tests: ["integration/source_postgres_test.ts: postgres source warns of rows"],
+  },
+  {
     id: "sources/rest-shorter-pages",
     file: "pipeline/sources/modules/rest.ts",
     find: "if (count === 0 || this.#maybeOver && count < this.#longest) return;",

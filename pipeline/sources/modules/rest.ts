@@ -100,10 +100,13 @@ export default defineSource<Config, Slice>({
       const { data, response } = answer;
       const records = recordsOf(data, config.records_path, response.url);
       yield records;
-      pages.advance(records.length, data, response);
+      pages.advance(records, data, response);
     }
   },
 });
+
+/** So many pages in a row that were there before are no accident. */
+const MOST_REPEATED = 10;
 
 /** What APIs answer when asked for a page behind the last. */
 const NO_SUCH_PAGE = [400, 404, 410, 416, 422];
@@ -119,6 +122,9 @@ class Pages {
   /** Whether the page before had fewer records than were asked for: it may have been the last. */
   #maybeOver = false;
   readonly #seen = new Set<string>();
+  /** Of pages that were read, and how many of the last ones were there before. */
+  readonly #hashes = new Set<number>();
+  #repeated = 0;
 
   constructor(slice: Slice, context: SourceContext<Config>) {
     this.#context = context;
@@ -169,9 +175,11 @@ class Pages {
     return { data: await this.#context.readJson(response), response };
   }
 
-  advance(count: number, data: Json, response: Response): void {
+  advance(records: object[], data: Json, response: Response): void {
+    const count = records.length;
     const { paging } = this.#context.config;
     const { url, params } = this.next!;
+    if (count > 0) this.#refuseRepeats(records, withParams(url, params));
     this.next = null;
     switch (paging.by) {
       case "none":
@@ -198,6 +206,17 @@ class Pages {
         this.#position += paging.by === "page" ? 1 : count;
         this.next = { url, params: { ...params, ...this.#pageParams() } };
     }
+  }
+
+  /** An API that does not know the parameter answers the same for ever, and so may one that is asked for a page behind its last. */
+  #refuseRepeats(records: object[], url: string): void {
+    const hash = hashOf(records);
+    this.#repeated = this.#hashes.has(hash) ? this.#repeated + 1 : 0;
+    this.#hashes.add(hash);
+    if (this.#repeated < MOST_REPEATED) return;
+    throw new Error(
+      `the last ${MOST_REPEATED} pages, up to ${url}, have the records of earlier ones: the API may not know the parameter of paging, or begin again behind its last page. Check paging`,
+    );
   }
 
   #pageParams(): Record<string, string> {
@@ -230,6 +249,21 @@ class Pages {
     }
     return this.#token = token;
   }
+}
+
+/** 53 bits that tell the texts of pages apart. */
+function hashOf(records: object[]): number {
+  const text = JSON.stringify(
+    records,
+    (_name, value) => typeof value === "bigint" ? `${value}` : value,
+  );
+  let [high, low] = [0xdeadbeef, 0x41c6ce57];
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    high = Math.imul(high ^ code, 2654435761);
+    low = Math.imul(low ^ code, 1597334677);
+  }
+  return (high >>> 0) * 2 ** 21 + (low >>> 11);
 }
 
 function hostAndPort({ hostname, port, protocol }: URL): string {

@@ -1,5 +1,6 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Plain, type Plan, type PlanContext, refuseManySlices } from "../source.ts";
+import { errorCode } from "../../../store/errors.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { identify } from "../../field_path.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -58,6 +59,10 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
     : await pinCursor(client, { ...conf, cursor: conf.cursor }, ctx.cursorPosition);
   const cursor = pinned?.bounds;
   const warnings = pinned?.warnings ?? [];
+  if (await hidesRows(client, conf)) {
+    const { rows: [session] } = await client.query<{ role: string }>("select current_user as role");
+    warnings.push(say("rows-hidden", { what: describeSource(conf), role: session!.role }));
+  }
   if (conf.page_key !== undefined) await refuseNullKeys(client, conf, { key, cursor });
   const { bounds, capped } = await keyBounds(client, conf, { key, cursor, ctx });
   refuseManySlices(bounds.length);
@@ -96,6 +101,22 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
     }),
   };
   return { pin, slices, records, warnings };
+}
+
+/** Whether policies of row-level security keep rows from this session: PostgreSQL refuses what it may not read whole. */
+async function hidesRows(client: Client, conf: PostgresConf): Promise<boolean> {
+  await client.query("savepoint etl_whole");
+  try {
+    await client.query(
+      `set local row_security = off; explain select from ${fromClause(conf)}`,
+    );
+    return false;
+  } catch (error) {
+    // insufficient_privilege; what else is wrong is told by what reads the rows
+    return errorCode(error) === "42501";
+  } finally {
+    await client.query("rollback to savepoint etl_whole");
+  }
 }
 
 interface KeyQuery {
