@@ -276,8 +276,8 @@ export const MESSAGES = {
   ],
   "csv-unclosed": ["a quoted field is not closed", "un campo entre comillas no se cierra"],
   "csv-after-quote": [
-    'there is text after the closing quote of a field; write a quote inside a field as ""',
-    'hay texto tras la comilla que cierra un campo; escriba una comilla dentro de un campo como ""',
+    "there is text after the closing quote of a field; write a quote inside a field as {written}",
+    "hay texto tras la comilla que cierra un campo; escriba una comilla dentro de un campo como {written}",
   ],
   "csv-bare-cr": [
     "a CR outside quotes, which ends no line here; convert the file to LF or CRLF line ends, or quote the field",

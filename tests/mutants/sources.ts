@@ -884,6 +884,22 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/source_postgres_test.ts: postgres source warns of rows"],
   },
   {
+    id: "sources/text-with-zeros",
+    file: "pipeline/sources/local/encoding.ts",
+    find: "if (narrow !== null && isText(head, narrow)) return undefined;",
+    replace: "",
+    breaks: "a text with some U+0000 is read, and is no UTF-16",
+    tests: ["unit/csv_dialect_test.ts: UTF-16 is told"],
+  },
+  {
+    id: "sources/text-of-pairs",
+    file: "pipeline/sources/local/encoding.ts",
+    find: "<= text.length / 100;",
+    replace: "<= text.length;",
+    breaks: "UTF-16 that is hardly Latin is told by its line ends",
+    tests: ["unit/csv_dialect_test.ts: UTF-16 is told"],
+  },
+  {
     id: "sources/rest-shorter-pages",
     file: "pipeline/sources/modules/rest.ts",
     find: "if (count === 0 || this.#maybeOver && count < this.#longest) return;",

@@ -191,6 +191,23 @@ Deno.test("CSV: a header of 500,000 names is refused at once, 10,000 are read", 
   assert.ok(performance.now() - start < 5_000);
 });
 
+Deno.test("what a quote inside a field is to be written as follows the dialect", async () => {
+  for (
+    const [conf, written] of [[{}, '""'], [{ escape: "\\" }, '\\"'], [
+      { quote: "'" },
+      "''",
+    ]] as const
+  ) {
+    const q = "quote" in conf ? conf.quote : '"';
+    const { records: [record] } = await read(`id,a\n1,${q}e${q}f${q}\n`, conf);
+    assert.ok(record instanceof Unreadable);
+    assert.ok(
+      record.message.endsWith(`write a quote inside a field as ${written}`),
+      record.message,
+    );
+  }
+});
+
 Deno.test("UTF-16 is told by its mark; what cannot be the declared encoding is refused, whatever it is", async () => {
   const wide = (text: string, order: "le" | "be") => {
     const bytes = new Uint8Array(Uint16Array.from(text, (c) => c.charCodeAt(0)).buffer);
@@ -217,6 +234,18 @@ Deno.test("UTF-16 is told by its mark; what cannot be the declared encoding is r
       read(wide("ид,имя\n1,Анна\n", order), { encoding: `utf-16${other}` }),
       new RegExp(`"utf-16${order}"`),
     );
+  }
+  // some U+0000 beside a delimiter or line end make no UTF-16 of a text
+  for (const order of ["le", "be"] as const) {
+    await assert.rejects(
+      read(wide("ид;имя\nл;Анна\nл;л\n", order)),
+      new RegExp(`"utf-16${order}"`),
+    );
+  }
+  for (const encoding of [undefined, "utf-8", "latin1"]) {
+    for (const zeros of ["id,name\n1,Ana\0\n2,Zoe\n", "id,names\n1,Ana\0\n2,Zoe\n"]) {
+      assert.equal((await read(zeros, { encoding })).records.length, 2);
+    }
   }
   await assert.rejects(read("\ufffe" + text), /U\+FFFE/);
   await assert.rejects(read("\ufeff" + text, { encoding: "utf-16le" }), /mark of UTF-8/);

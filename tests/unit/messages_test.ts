@@ -122,7 +122,7 @@ Deno.test("a message within a message is Spanish too, and what nobody knows stay
 });
 
 Deno.test("what say() says is found again with all that was filled in, also messages within it", () => {
-  const what = say("csv-after-quote", {});
+  const what = say("csv-after-quote", { written: '""' });
   const shown = say("as-shown", { what: say("place", { line: 3, file: "a: b.csv", what }) });
   assert.equal(
     inSpanish(shown),

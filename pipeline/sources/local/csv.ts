@@ -226,10 +226,13 @@ function parseBytes(piece: Piece, i: number, table: Table): SourceRecord | Unrea
   return parseText(text, piece, i, table);
 }
 
-const FAULTS: Record<CsvFault, [rule: string, message: Message]> = {
-  unclosed: ["csv_quotes", say("csv-unclosed", {})],
-  after_quote: ["csv_quotes", say("csv-after-quote", {})],
-  bare_cr: ["csv_line_end", say("csv-bare-cr", {})],
+const FAULTS: Record<CsvFault, (layout: CsvLayout) => [rule: string, message: Message]> = {
+  unclosed: () => ["csv_quotes", say("csv-unclosed", {})],
+  after_quote: ({ quote, escape }) => [
+    "csv_quotes",
+    say("csv-after-quote", { written: `${escape}${quote}` }),
+  ],
+  bare_cr: () => ["csv_line_end", say("csv-bare-cr", {})],
 };
 
 function parseText(
@@ -246,7 +249,7 @@ function parseText(
     const raw = recordBytes(piece.bytes, piece.ends, i);
     return unreadable(rule, message, { at: positionOf(piece, i, table), raw, field });
   };
-  if (typeof fields === "string") return reject(...FAULTS[fields]);
+  if (typeof fields === "string") return reject(...FAULTS[fields](layout));
   if (fields.length !== names.length) {
     const [n, columns] = [fields.length, names.length];
     return reject(

@@ -77,7 +77,8 @@ export function textEncoding(
   if (head[0] === 0xef && head[1] === 0xbf && head[2] === 0xbe && !wide) {
     throw refuse(say("text-ffe", { file }));
   }
-  const order = head.length < 2 ? undefined : zeroOrder(head);
+  const narrow = wide ? null : declared ?? "utf-8";
+  const order = head.length < 2 ? undefined : zeroOrder(head, narrow);
   if (!wide) {
     if (order !== undefined) {
       throw refuse(
@@ -106,8 +107,28 @@ export function textEncoding(
   return declared!;
 }
 
-/** The order of UTF-16 that the zero bytes of a text without mark show; undefined where they show none. */
-function zeroOrder(head: Uint8Array): "UTF-16LE" | "UTF-16BE" | undefined {
+/** Characters that no text has many of; those of UTF-16 that is hardly Latin are such pairs of bytes, or no UTF-8. */
+// deno-lint-ignore no-control-regex
+const CONTROLS = /[\x01-\x08\x0b\x0e-\x1f]/g;
+
+/** Whether these bytes are text of an encoding, whatever U+0000 is in it. */
+function isText(head: Uint8Array, encoding: string): boolean {
+  try {
+    const text = new TextDecoder(encoding, { fatal: true }).decode(head, { stream: true });
+    return (text.match(CONTROLS)?.length ?? 0) <= text.length / 100;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The order of UTF-16 that the zero bytes of a text without mark show; undefined where they show none. `narrow`: the other
+ * encoding that it may be of.
+ */
+function zeroOrder(
+  head: Uint8Array,
+  narrow: string | null,
+): "UTF-16LE" | "UTF-16BE" | undefined {
   const halves = [0, 0] as [number, number];
   const newlines = [0, 0] as [number, number];
   const pairs = Math.floor(head.length / 2);
@@ -120,6 +141,8 @@ function zeroOrder(head: Uint8Array): "UTF-16LE" | "UTF-16BE" | undefined {
   const [high, low] = halves;
   if (high > pairs * MANY && high > 4 * low) return "UTF-16BE";
   if (low > pairs * MANY && low > 4 * high) return "UTF-16LE";
+  // some U+0000 in a text make no other encoding of it: their records are quarantined
+  if (narrow !== null && isText(head, narrow)) return undefined;
   // text that is hardly Latin: its line ends and delimiters tell
   if (newlines[0] > 0 && newlines[1] === 0 && high > 0 && low === 0) return "UTF-16BE";
   if (newlines[1] > 0 && newlines[0] === 0 && low > 0 && high === 0) return "UTF-16LE";
