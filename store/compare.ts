@@ -241,12 +241,10 @@ export async function compareStaged(
   const layout = layoutOf(run);
   await client.query("analyze pg_temp.etl_stage");
   const here = run.marks ? "t._etl_deleted_at is null" : "true";
-  // a deletion of a feed says that there is no such row
-  const there = `s.${layout.fingerprint} is distinct from ''::bytea`;
   const selections = table === null
     ? [["t", `${destination} as t where ${here} and t.source = $2`], [
       "s",
-      `pg_temp.etl_stage as s where ${there}`,
+      "pg_temp.etl_stage as s",
     ]].map(([row, from]) =>
       `select to_jsonb(array[${row}.event_id]) as id, jsonb_build_object(${
         ["event_type", "version", "occurred_at", "payload"].map((name) =>
@@ -263,7 +261,7 @@ export async function compareStaged(
         key: layout.key.map((column) => `t.${column}`),
         values: namesOf(table).map((name) => [name, `t.${quoteIdent(name)}`]),
       }),
-      typedRows(`pg_temp.etl_stage as s where ${there}`, {
+      typedRows("pg_temp.etl_stage as s", {
         key: layout.keyValues("s"),
         values: namesOf(table).map((name) => [
           name,

@@ -382,6 +382,10 @@ Deno.test({
       await kind.getByLabel("Tipo").selectOption("text");
       const declared = JSON.parse(await page.locator("#field-source-columns-json").inputValue());
       assert.deepEqual(declared, { sold: { type: "date", format: "%d/%m/%Y" }, kind: "text" });
+      // what else is proposed comes to what is declared
+      await columns.getByRole("button", { name: /^Usar/ }).click();
+      await columns.getByRole("group", { name: "price" }).waitFor();
+      assert.equal(await columns.getByRole("group", { name: "kind" }).count(), 1);
 
       const shown = page.locator(".equivalent");
       const eventType = page.locator("#field-source-event_type");
@@ -398,6 +402,10 @@ Deno.test({
       await eventType.fill("kin");
       await page.getByText("kin no es una columna").waitFor();
       await eventType.fill("kind");
+      const given = page.getByLabel("event_type: texto fijo o un campo");
+      await given.selectOption("Texto fijo");
+      assert.equal(await eventType.inputValue(), "kind");
+      await given.selectOption("Un campo");
       await page.locator("#field-source-occurred_at").fill("sold");
       await page.getByLabel("Formato de occurred_at").selectOption("epoch_s");
       assert.match(

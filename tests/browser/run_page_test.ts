@@ -62,6 +62,14 @@ Deno.test({
       await detail.getByText("Published").waitFor();
       await detail.getByText("Where its records are").click();
       await detail.locator("pre").waitFor();
+      // of a chunk that is not there yet nothing of another is shown
+      const next = await holdAnswer(page, /\/chunks\/698$/);
+      await grid.locator("[data-chunk='698']").click();
+      await next.answered;
+      await detail.getByRole("heading", { name: "Chunk 698" }).waitFor();
+      assert.equal(await detail.getByText("Published").count(), 0);
+      await next.release();
+      await detail.getByText("Published").waitFor();
       assert.equal(await grid.locator(".cell[tabindex='0']").count(), 1);
     });
   },
@@ -90,6 +98,7 @@ Deno.test({
       const notice = page.locator(".notice.is-problem");
       assert.match(await notice.innerText(), /The acceptance ratio is too low/);
       assert.match(await notice.innerText(), /What to do/);
+      assert.equal(await page.locator(".gantt-bar.is-failed").count(), 1);
       const card = page.locator("#quarantine");
       assert.equal(await card.locator("tbody tr").count(), 10);
       // what failed, in the record as it was read

@@ -89,6 +89,14 @@ export function startOrdersApi() {
         return Response.json([orders[0]]);
       case "/v1/customers/c/orders":
         return Response.json([orders[1]]);
+      case "/v1/moved":
+        return new Response(null, { status: 303, headers: { location: "/v1/gone_to" } });
+      case "/v1/gone_to":
+        return request.method === "GET"
+          ? Response.json([orders[0]])
+          : new Response(null, { status: 405 });
+      case "/v1/elsewhere":
+        return new Response(null, { status: 302, headers: { location: "http://127.0.0.1:1/" } });
       case "/v1/circle":
         return Response.json([], { headers: { link: `<${url.href}>; rel=next` } });
       default:

@@ -11,10 +11,15 @@ Deno.test("the sweeper looks at once for what no event tells of", async (t) => {
   const { sql } = engine;
   await sql`insert into etl.consumers (consumer, datasets, mode, active) values ('slow', '{public.t}', 'each', true)`;
   await sql`insert into etl.deliveries (consumer, created_at) values ('slow', now() - interval '1 hour')`;
+  await sql`insert into etl.alert_states (fingerprint, kind, subject, opened_at, last_at, resolved_at)
+    select 'old', 'run_failed', 's', at, at, at from (select now() - interval '31 days') as old (at)`;
   const log = createLog({ level: "error", format: "text", write: () => {} });
   const end = startSweeper({ sql, log });
   await waitFor(async () =>
     (await sql`select from etl.alert_states where fingerprint = 'consumer_late:slow'`).length === 1
+  );
+  await waitFor(async () =>
+    (await sql`select from etl.alert_states where fingerprint = 'old'`).length === 0
   );
   await end();
 });

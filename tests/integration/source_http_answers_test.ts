@@ -330,11 +330,15 @@ Deno.test("the charset of an answer is obeyed, below source.encoding and a byte 
 });
 
 Deno.test("the name of Content-Disposition tells the format where the address does not", async () => {
-  await using peer = await serve(({ response }) =>
+  await using peer = await serve(({ request, response }) =>
     response.writeHead(200, {
       "content-type": "application/octet-stream",
-      "content-disposition": 'attachment; filename="export.csv"',
+      "content-disposition": request.url === "/plain"
+        ? 'attachment; filename="export.csv"'
+        : "attachment; filename=\"export\"; filename*=UTF-8''export.csv",
     }).end("a\n1\n")
   );
-  assert.equal((await read(`${peer.url}/download`)).records.length, 1);
+  for (const path of ["/plain", "/extended"]) {
+    assert.equal((await read(peer.url + path)).records.length, 1);
+  }
 });

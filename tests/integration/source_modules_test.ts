@@ -318,6 +318,16 @@ async function restSteps(t: Deno.TestContext, engine: Engine, api: Api): Promise
     assert.ok(api.asked.every(({ authorization }) => authorization === `Bearer ${api.token}`));
   });
 
+  await t.step(
+    "a redirect is followed as it says, and to no server that is not listed",
+    async () => {
+      await engine.succeed(rest("moved", { url: "moved", method: "POST", body: {} }));
+      assert.deepEqual(await ids("moved"), [1]);
+      const elsewhere = await engine.runToEnd(rest("elsewhere", { url: "elsewhere" }));
+      assert.match(detailOf(elsewhere), /asks 127\.0\.0\.1:1, which it does not list/);
+    },
+  );
+
   await t.step("it asks for what is newer only, and reads each value of a list", async () => {
     const incremental = { field: "updated_at", param: "since", start: "2026-01-01" };
     const config = { url: "orders", paging: { by: "link" }, incremental };

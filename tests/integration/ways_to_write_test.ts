@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { compareRun } from "../../store/compare.ts";
 import { connect } from "../../store/pg.ts";
 import { beforeTasks } from "../helpers/before_tasks.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
@@ -28,6 +29,16 @@ function counted(run: { state: string; error: unknown; counts: Record<string, nu
   assert.equal(run.state, "succeeded", JSON.stringify(run.error));
   const { inserted, updated, unchanged, deleted, marked } = run.counts;
   return [inserted, updated, unchanged, deleted, marked];
+}
+
+/** How many rows of a dataset are as in these records, are in the dataset only, and in the records only. */
+async function compared(engine: Engine, records: unknown[], params: Loading) {
+  const { run_id } = await load(engine, records, { ...params, dry_run: true, compare: true });
+  const { equal, only_in_dataset, only_in_other } = await compareRun(engine.sql, {
+    dataset: `public.${params.table_name}`,
+    runId: run_id,
+  });
+  return [equal, only_in_dataset, only_in_other];
 }
 
 /** Rows of a table of either layout as `id:x`, and `-` where they are marked. */
@@ -332,6 +343,8 @@ Deno.test("with on_missing: mark rows are marked, and unmarked when they come ba
     assert.deepEqual(await rows(engine, table_name), ["0:a-", "1:a-", "2:a", "3:a"]);
     // marked once
     assert.deepEqual(counted(await load(engine, range(2, 4, "a"), mark)), [0, 0, 2, 0, 0]);
+    // and compared with the source no more
+    assert.deepEqual(await compared(engine, range(2, 4, "a"), mark), [2, 0, 0]);
     // the same content comes back, by whatever way
     assert.deepEqual(counted(await load(engine, range(1, 4, "a"), mark)), [0, 1, 2, 0, 0]);
     assert.deepEqual(
@@ -688,6 +701,9 @@ Deno.test("a feed's deletions delete their keys, and what is older brings no row
       assert.deepEqual(await rows(engine, table_name), ["3:b", "4:a"]);
       // the same again finds nothing to do
       assert.deepEqual(counted(await load(engine, deletions, feed)), [0, 0, 1, 0, 0]);
+      if (transform === null) {
+        assert.deepEqual(await compared(engine, deletions, feed), [1, 1, 0]);
+      }
       // older versions come late, with the feed's conf or without
       const { deleted: _, ...plain } = feed;
       for (const conf of [feed, plain]) {

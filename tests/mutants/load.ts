@@ -1881,4 +1881,20 @@ export const LOAD: Mutant[] = [
     breaks: "a history may have a name of 55 characters",
     tests: ["integration/history_test.ts: a history needs a key"],
   },
+  {
+    id: "load/compare-marked",
+    file: "store/compare.ts",
+    find: "where ${here} and $2::text is not null`",
+    replace: "where $2::text is not null`",
+    breaks: "marked rows of a typed table are compared with nothing",
+    tests: ["integration/ways_to_write_test.ts: with on_missing: mark"],
+  },
+  {
+    id: "load/compare-marked-events",
+    file: "store/compare.ts",
+    find: "where ${here} and t.source = $2`",
+    replace: "where t.source = $2`",
+    breaks: "marked events are compared with nothing",
+    tests: ["integration/ways_to_write_test.ts: with on_missing: mark"],
+  },
 ];

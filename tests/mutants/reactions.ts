@@ -1594,4 +1594,12 @@ export const REACTIONS: Mutant[] = [
     breaks: "the sweeper looks for conditions",
     tests: ["integration/housekeeping_test.ts: the sweeper looks at once"],
   },
+  {
+    id: "reactions/old-are-purged",
+    file: "timers/sweeper.ts",
+    find: 'look("old reactions", PURGE_MS, () => purgeReactions(sql)),',
+    replace: "",
+    breaks: "ended alerts, messages and deliveries are not kept for ever",
+    tests: ["integration/housekeeping_test.ts: the sweeper looks at once"],
+  },
 ];

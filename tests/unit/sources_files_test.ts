@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { Problem } from "../../vocabulary/problem.ts";
 import { planSource, previewSource, readSource } from "../../pipeline/sources/adapters.ts";
+import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
 async function problem(promise: Promise<unknown>): Promise<Problem> {
@@ -41,6 +42,18 @@ Deno.test("file source reads what a glob matches, in the order of paths", async 
   // a file that is called as a glob is written is that file, and no other
   await folder.write("sub/[c].ndjson", JSON.stringify({ name: "brackets" }));
   assert.deepEqual(await read("sub/[c].ndjson"), ["brackets"]);
+});
+
+Deno.test("a preview has so many records of several files together, and says what they had twice", async () => {
+  await using folder = await SourceFolder.create();
+  for (const name of ["a", "b"]) {
+    await folder.write(`${name}.ndjson`, '{"x":1,"x":2}\n{"x":3}\n{"x":4}\n');
+  }
+  // each file by itself
+  const ctx = { ...folder.ctx, chunkSize: 3 };
+  const { records } = await previewSource(sourceConf(file("*.ndjson")), ctx, 4);
+  assert.deepEqual(records.map((record) => (record as SourceRecord).x), [2, 3, 4, 2]);
+  assert.deepEqual(records.repeatedNames, { records: 1, example: '"x" in line 1 of a.ndjson' });
 });
 
 Deno.test("file source refuses paths that leave the data directory", async () => {

@@ -11,6 +11,7 @@ import {
 import { say } from "../../vocabulary/messages.ts";
 import { Guard, TimeLimit } from "../../pipeline/user_code/guard.ts";
 import { HostedTransform } from "../../pipeline/user_code/hosted_modules.ts";
+import { Printed } from "../../pipeline/user_code/messages.ts";
 
 const cross = (records: SourceRecord[]) =>
   unpackRecords(structuredClone(packRecords(records, 0).packed));
@@ -98,6 +99,15 @@ Deno.test("an answer that no module can have been asked for is refused, whatever
     packEvents({ events: [], rejected: [], filtered: 0, extra: 0 }, []).positions,
     [],
   );
+});
+
+Deno.test("of lines that a module prints those that are too many are counted once", () => {
+  const printed = new Printed(() => null);
+  for (let i = 0; i < 1_000; i++) printed.add("info", [i]);
+  const { lines, dropped } = printed.take();
+  assert.equal(lines.length + dropped, 1_000);
+  assert.ok(dropped > 0);
+  assert.deepEqual(printed.take(), { lines: [], dropped: 0 });
 });
 
 Deno.test("a guard ends loops, also those behind an await, and hands on what is thrown", async () => {
