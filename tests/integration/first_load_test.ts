@@ -191,6 +191,9 @@ Deno.test("a table that something is attached to keeps its indexes", async (t) =
       [`create table c () inherits (${TABLE})`, "drop table c"],
       [`create index own on ${TABLE} (lower(event_id))`, "drop index own"],
       [`create unique index own on ${TABLE} (version)`, "drop index own"],
+      [`create index own on ${TABLE} (event_type) where version > 0`, "drop index own"],
+      [`create index own on ${TABLE} (event_type) with (fillfactor = 50)`, "drop index own"],
+      [`cluster ${TABLE} using ${TABLE}_pkey`, `alter table ${TABLE} set without cluster`],
       [
         `alter table ${TABLE} replica identity full`,
         `alter table ${TABLE} replica identity default`,

@@ -1897,4 +1897,12 @@ export const LOAD: Mutant[] = [
     breaks: "marked events are compared with nothing",
     tests: ["integration/ways_to_write_test.ts: with on_missing: mark"],
   },
+  {
+    id: "load/first-load-own-index",
+    file: "sql/datasets/first_load.sql",
+    find: "or c.reltablespace <> 0 or c.reloptions is not null",
+    replace: "",
+    breaks: "an index with parameters of its own keeps them",
+    tests: ["integration/first_load_test.ts: a table that something is attached to"],
+  },
 ];
