@@ -33,6 +33,7 @@ Deno.test("each dataset is listed with its last event, who reads it, and when it
     each.stale_after_seconds,
   ]);
   const ofB = (await listed("/api/datasets/events?dataset=public.b"))[0];
+  assert.equal(ofB.schema_changed, false);
   assert.deepEqual(datasets, [
     ["public.a", 2, last.run_id, ["reader"], 5],
     ["public.b", 1, ofB.run_id, ["reader", "writer"], 60],

@@ -704,10 +704,12 @@ Deno.test("postgres source plans a table that others inherit from in one pass", 
 
 Deno.test("postgres source says what is wrong without showing the password", async (t) => {
   await using db = await shop(t, ORDERS);
-  const unknown = await rejection(
-    readAll({ type: "postgres", connection: "nope", table: "orders" }, db.ctx),
-  );
-  assert.match(unknown.message, /ETL_CONNECTION_NOPE.*Known: shop/);
+  for (const connection of ["nope", "constructor"]) {
+    const unknown = await rejection(
+      readAll({ type: "postgres", connection, table: "orders" }, db.ctx),
+    );
+    assert.match(unknown.message, /ETL_CONNECTION_(NOPE|CONSTRUCTOR).*Known: shop/);
+  }
   const missing = await rejection(
     readAll({ type: "postgres", connection: "shop", table: "nothing" }, db.ctx),
   );

@@ -723,6 +723,9 @@ Deno.test("a feed's deletions delete their keys, and what is older brings no row
     }
     // of another source it is none
     if (layout === "typed") continue;
+    const others = { table_name: "d_events_null", source: { name: "other", version: "v" } };
+    const deletedKey = await load(engine, [{ id: 2, v: 1, x: "o" }], others);
+    assert.deepEqual(counted(deletedKey), [1, 0, 0, 0, 0]);
     await load(engine, [{ id: 1, x: "b" }], { table_name: "two" });
     const foreign = await load(engine, [{ id: 1, op: "D" }], {
       table_name: "two",

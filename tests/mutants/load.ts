@@ -1905,4 +1905,12 @@ export const LOAD: Mutant[] = [
     breaks: "an index with parameters of its own keeps them",
     tests: ["integration/first_load_test.ts: a table that something is attached to"],
   },
+  {
+    id: "load/deleted-of-another",
+    file: "store/event_keys.ts",
+    find: "b.source = ${source} and b.event_id = m.event_id",
+    replace: "b.event_id = m.event_id",
+    breaks: "a key that one source has deleted may be a row of another",
+    tests: ["integration/ways_to_write_test.ts: a feed's deletions"],
+  },
 ];

@@ -1602,4 +1602,12 @@ export const REACTIONS: Mutant[] = [
     breaks: "ended alerts, messages and deliveries are not kept for ever",
     tests: ["integration/housekeeping_test.ts: the sweeper looks at once"],
   },
+  {
+    id: "reactions/schema-unchanged",
+    file: "sql/reactions/deliveries.sql",
+    find: "coalesce((event.details ->> 'schema_changed')::boolean, false)",
+    replace: "(event.details ->> 'schema_changed')::boolean",
+    breaks: "an event says that its schema is the same",
+    tests: ["integration/datasets_test.ts: each dataset is listed"],
+  },
 ];

@@ -1510,4 +1510,13 @@ export const SOURCES: Mutant[] = [
     breaks: "303 has what it leads to asked for with GET",
     tests: ["integration/source_modules_test.ts: a source module of the user's"],
   },
+  {
+    id: "sources/inherited-connection",
+    file: "pipeline/sources/postgres/session.ts",
+    find:
+      "Object.hasOwn(ctx.connections, conf.connection)\n    ? ctx.connections[conf.connection]\n    : undefined",
+    replace: "ctx.connections[conf.connection]",
+    breaks: "what every object inherits is no connection",
+    tests: ["integration/source_postgres_test.ts: postgres source says what is wrong"],
+  },
 ];

@@ -336,4 +336,12 @@ export const VALUES: Mutant[] = [
     breaks: "a date that PostgreSQL does not have is quarantined and stops no load",
     tests: ["unit/timestamps_test.ts: farTime()"],
   },
+  {
+    id: "values/boolean-keys",
+    file: "pipeline/mapping.ts",
+    find: 'sum("booleanTexts")',
+    replace: 'sum("numberTexts")',
+    breaks: "booleans and texts of them in a key are told of",
+    tests: ["unit/mapping_test.ts: key fields that are numbers"],
+  },
 ];

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { fieldReader, parsePath } from "../../pipeline/field_path.ts";
-import { compileMapping, type MappingConf, RowError } from "../../pipeline/mapping.ts";
+import {
+  compileMapping,
+  keyTypesWarnings,
+  type MappingConf,
+  RowError,
+} from "../../pipeline/mapping.ts";
 import { setDigits } from "../../pipeline/numbers.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 
@@ -141,4 +146,14 @@ Deno.test("version is a number or a time, as decimal text", () => {
   for (const v of ["", "v2", "1e5", null, true, {}, "NaN", "Infinity"]) {
     assert.equal(refused(() => version({ v } as SourceRecord)), "version_invalid", String(v));
   }
+});
+
+Deno.test("key fields that are numbers or booleans here and texts of them there are told of, over all chunks", () => {
+  const none = { numbers: 0, numberTexts: 0, booleans: 0, booleanTexts: 0 };
+  const told = (...chunks: Partial<typeof none>[]) =>
+    keyTypesWarnings(["a"], chunks.map((each) => [{ ...none, ...each }])).length;
+  assert.equal(told({ numbers: 1 }, { numberTexts: 1 }), 1);
+  assert.equal(told({ booleans: 1 }, { booleanTexts: 1 }), 1);
+  assert.equal(told({ booleans: 1, numberTexts: 1 }, { numbers: 0 }), 0);
+  assert.equal(told({ numbers: 1, booleanTexts: 1 }), 0);
 });
