@@ -253,6 +253,16 @@ Deno.test("health says in words what is wrong; livez asks nobody", async (t) => 
   assert.match(bad.problems.join("\n"), /etl_consumer is .* behind/);
   assert.match(bad.warnings.join("\n"), /slack has accepted no message since .* answered 500/);
   assert.equal((await engine.request("/readyz")).status, 200, "this server can work all the same");
+  const { now } = Date;
+  try {
+    for (const [wrongMs, is] of [[60_000, "ahead of"], [-60_000, "behind"]] as const) {
+      Date.now = () => now() + wrongMs;
+      const { warnings } = await health();
+      assert.match(warnings.join("\n"), new RegExp(`clock is \\d+ s ${is} the database's`));
+    }
+  } finally {
+    Date.now = now;
+  }
 
   await engine.sql`drop view public.v_etl_recent_alerts`;
   assert.match((await health()).problems[0], /missing: public\.v_etl_recent_alerts/);

@@ -1610,4 +1610,20 @@ export const REACTIONS: Mutant[] = [
     breaks: "an event says that its schema is the same",
     tests: ["integration/datasets_test.ts: each dataset is listed"],
   },
+  {
+    id: "reactions/clock-ahead",
+    file: "store/health.ts",
+    find: "if (Math.abs(aheadMs) - uncertainMs < SKEW_MS)",
+    replace: "if (aheadMs - uncertainMs < SKEW_MS)",
+    breaks: "a clock that is ahead of the database's is told of",
+    tests: ["integration/metrics_test.ts: health says in words"],
+  },
+  {
+    id: "reactions/clock-direction",
+    file: "store/health.ts",
+    find: 'aheadMs > 0 ? "behind"',
+    replace: 'aheadMs < 0 ? "behind"',
+    breaks: "who has a wrong clock is told in which direction",
+    tests: ["integration/metrics_test.ts: health says in words"],
+  },
 ];
