@@ -344,4 +344,12 @@ export const VALUES: Mutant[] = [
     breaks: "booleans and texts of them in a key are told of",
     tests: ["unit/mapping_test.ts: key fields that are numbers"],
   },
+  {
+    id: "values/declared-digits",
+    file: "pipeline/sources/columns.ts",
+    find: "numberText(value, digits?.[name])",
+    replace: "`${value}`",
+    breaks: "a number of JSON keeps its digits in a column that is declared as text",
+    tests: ["unit/csv_values_test.ts: declared columns are read in JSON"],
+  },
 ];

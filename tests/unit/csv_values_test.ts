@@ -214,7 +214,16 @@ Deno.test("CSV: a cell that does not fit is quarantined with its field, itself a
 
 Deno.test("declared columns are read in JSON as well; numbers keep what they are", async () => {
   await using folder = await SourceFolder.create();
-  await folder.write("a.ndjson", '{"p":"1.234,50","q":2.5,"z":7}\n{"p":"x","q":1,"z":"a"}\n');
+  await folder.write(
+    "a.ndjson",
+    [
+      '{"p":"1.234,50","q":2.5,"z":7}',
+      '{"p":"x","q":1,"z":"a"}',
+      '{"q":1,"z":0.12345678901234567891}',
+      "",
+    ]
+      .join("\n"),
+  );
   const { records, unreadable } = await readAll({
     type: "file",
     path: "a.ndjson",
@@ -222,6 +231,7 @@ Deno.test("declared columns are read in JSON as well; numbers keep what they are
   }, folder.ctx);
   assert.deepEqual(records.map((record) => new Canonicalizer().text(record)), [
     '{"p":1234.50,"q":2.5,"z":"7"}',
+    '{"q":1,"z":"0.12345678901234567891"}',
   ]);
   assert.deepEqual(unreadable.map(({ field }) => field), ["p"]);
 });
