@@ -109,6 +109,27 @@ Deno.test("a download goes on until its total is there, however short the parts 
   }
 });
 
+Deno.test("a server that cuts each answer is asked as long as each brings something", async () => {
+  await using peer = await serve(({ response, from = 0 }) => {
+    const rest = BODY.subarray(from);
+    response.writeHead(from === 0 ? 200 : 206, {
+      ...CSV,
+      etag: '"v1"',
+      "content-length": String(rest.length),
+      ...(from === 0 ? {} : {
+        "content-range": `bytes ${from}-${BODY.length - 1}/${BODY.length}`,
+      }),
+    });
+    const sent = rest.subarray(0, Math.ceil(BODY.length / 7));
+    response.write(
+      sent,
+      () => sent.length === rest.length ? response.end() : setTimeout(() => response.destroy(), 50),
+    );
+  });
+  assert.deepEqual(names((await read(`${peer.url}/a.csv`)).records), [20_000, "n19999"]);
+  assert.ok(peer.asked.length >= 7);
+});
+
 Deno.test("a total that nobody told is asked for until the server says that nothing follows", async () => {
   await using peer = await serve(({ response, from }) => {
     if (from === undefined) {

@@ -1519,4 +1519,12 @@ export const SOURCES: Mutant[] = [
     breaks: "what every object inherits is no connection",
     tests: ["integration/source_postgres_test.ts: postgres source says what is wrong"],
   },
+  {
+    id: "sources/http-each-cut",
+    file: "pipeline/sources/http/request.ts",
+    find: "this.#fruitless = progressed ? 0 : this.#fruitless + 1;",
+    replace: "this.#fruitless++;",
+    breaks: "a server that cuts each answer is asked as long as each brings something",
+    tests: ["integration/source_http_answers_test.ts: a server that cuts each answer"],
+  },
 ];
