@@ -30,7 +30,9 @@ const IDLE_MS = 30_000;
 const MAX_AT_ONCE = 4;
 /** Headers that a module may not set. */
 const OURS =
-  /^(host|connection|content-length|transfer-encoding|accept-encoding|expect|upgrade|proxy-.*)$/;
+  /^(host|connection|content-length|transfer-encoding|accept-encoding|expect|upgrade|proxy-.*)$/i;
+/** Headers that may hold what is meant for one server only. */
+const FOR_ONE_SERVER = /auth|cookie|key|token|secret|pass|session|sign|cred/i;
 
 export interface RequesterOptions {
   /** Those that the conf gives to the source, with their secrets. */
@@ -185,8 +187,7 @@ export class Requester {
         lookup,
       });
       const same = url.origin === target.url.origin;
-      // what was meant for one server, a token for example, is for no other
-      const mine = same ? given : given.filter(([name]) => !/authori|cookie|key|token/.test(name));
+      const mine = same ? given : given.filter(([name]) => !FOR_ONE_SERVER.test(name));
       const response = await exchange(url, addresses, {
         ...send,
         headers: {
@@ -213,10 +214,10 @@ export class Requester {
       if (url.protocol === "https:" && next.protocol === "http:") {
         throw refused(say("redirects-not-encrypted", { url: shownUrl(url) }));
       }
-      if (next.origin === url.origin) {
-        next.username = url.username;
-        next.password = url.password;
-      } else requireListed(next, hosts);
+      if (next.origin === target.url.origin) {
+        next.username = target.url.username;
+        next.password = target.url.password;
+      } else if (next.origin !== url.origin) requireListed(next, hosts);
       if (status === 303) send = { method: method === "HEAD" ? "HEAD" : "GET", body: null };
       url = next;
     }
