@@ -401,7 +401,11 @@ Deno.test("a conf that could delete what is there is refused, saying what would 
   assert.deepEqual(await asked({ ...mirror, batch_size: 10 }), [422, "batch_size"]);
   assert.deepEqual(await asked({ ...mirror, source: table }), [422, "source.cursor"]);
   assert.deepEqual(await asked({ write: "replace", source: table }), [422, "source.cursor"]);
-  assert.deepEqual(await asked({ ...mirror, source: rest("page") }), [422, "on_missing"]);
+  for (const by of ["page", "offset", "cursor", "link"]) {
+    assert.deepEqual(await asked({ ...mirror, source: rest(by) }), [422, "on_missing"], by);
+  }
+  const named = { ...rest("page"), name: "shop", module: "rest" };
+  assert.deepEqual(await asked({ ...mirror, source: named }), [422, "on_missing"]);
   assert.deepEqual(
     await asked({ on_missing: "mark", source: inline }),
     [422, "on_missing"],

@@ -1913,4 +1913,20 @@ export const LOAD: Mutant[] = [
     breaks: "a key that one source has deleted may be a row of another",
     tests: ["integration/ways_to_write_test.ts: a feed's deletions"],
   },
+  {
+    id: "load/mirror-kinds-of-paging",
+    file: "sql/runs/ways_to_write.sql",
+    find: "'none') <> 'none' then",
+    replace: "'none') = 'page' then",
+    breaks: "a mirror of an API that is read page by page deletes nothing, however its pages follow",
+    tests: ["integration/ways_to_write_test.ts: a conf that could delete what is there"],
+  },
+  {
+    id: "load/mirror-named-module",
+    file: "sql/runs/ways_to_write.sql",
+    find: "coalesce(source ->> 'module', source ->> 'name') = 'rest'",
+    replace: "source ->> 'name' = 'rest'",
+    breaks: "a source has the module that it names, whatever its own name is",
+    tests: ["integration/ways_to_write_test.ts: a conf that could delete what is there"],
+  },
 ];
