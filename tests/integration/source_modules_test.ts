@@ -314,7 +314,7 @@ async function restSteps(t: Deno.TestContext, engine: Engine, api: Api): Promise
     assert.ok(api.waited() >= 1_000, "Retry-After was not kept");
   });
 
-  await t.step("the credentials of a connection go to its server only", () => {
+  await t.step("each request to a connection's server has its credentials", () => {
     assert.ok(api.asked.every(({ authorization }) => authorization === `Bearer ${api.token}`));
   });
 
