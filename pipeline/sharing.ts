@@ -214,7 +214,7 @@ export class SharedRun {
             servers: gone,
           });
         }
-        ended ||= await isOver();
+        if (await isOver()) ended = true;
         if (!ended) await delay(WATCH_MS, control.signal);
       }
     };

@@ -110,7 +110,8 @@ export async function startSlotPlanner(
       again = false;
       try {
         // there may be more than are planned at a time
-        again ||= await planSlots(sql) === MAX_SCHEDULES;
+        const planned = await planSlots(sql);
+        again ||= planned === MAX_SCHEDULES;
       } catch (error) {
         if (!stopped) log.warn("slots of schedules could not be stored", { error });
       }

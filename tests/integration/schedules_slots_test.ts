@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { planSlots } from "../../timers/slot_planner.ts";
+import { planSlots, startSlotPlanner } from "../../timers/slot_planner.ts";
 import { databaseHealth } from "../../store/health.ts";
 import { nextSchedules, storePlanProblem } from "../../store/schedules.ts";
 import { startEngine } from "../helpers/engine.ts";
@@ -161,6 +161,35 @@ Deno.test("a schedule that SQL makes wakes the server, which stores its slots", 
     await sql.query("update etl.schedules set cron = '*/30 * * * *'");
     await waitFor(async () => await stored("*/30 * * * *") >= 383);
   });
+});
+
+Deno.test("a schedule that changes while its slots are stored has its new ones stored at once", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`insert into etl.schedules (name, cron) values ('s', '@hourly')`;
+  let wake = () => {};
+  const database = { listen: (_channel: string, told: () => void) => void (wake = told) };
+  const stop = await withClient(engine.db.dsn, async (client) => {
+    await client.query("begin; select from etl.schedules for update");
+    const stop = await startSlotPlanner({
+      sql: engine.deps.sql,
+      log: engine.deps.log,
+      database: database as never,
+    });
+    await waitFor(async () => (await sql`select from pg_locks where not granted`).length > 0);
+    await client.query("update etl.schedules set cron = '*/30 * * * *'");
+    wake();
+    await client.query("commit");
+    return stop;
+  });
+  try {
+    await waitFor(async () => {
+      const [row] = await sql`select count(*)::int as n from etl.slots where slot > now()`;
+      return row!.n >= 383;
+    }, { what: "the slots of the new expression", timeoutMs: 10_000 });
+  } finally {
+    await stop();
+  }
 });
 
 Deno.test("the database's clock decides: a server 30 days ahead plans what is due now, and health tells of its clock", async (t) => {

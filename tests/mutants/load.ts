@@ -1918,7 +1918,8 @@ export const LOAD: Mutant[] = [
     file: "sql/runs/ways_to_write.sql",
     find: "'none') <> 'none' then",
     replace: "'none') = 'page' then",
-    breaks: "a mirror of an API that is read page by page deletes nothing, however its pages follow",
+    breaks:
+      "a mirror of an API that is read page by page deletes nothing, however its pages follow",
     tests: ["integration/ways_to_write_test.ts: a conf that could delete what is there"],
   },
   {

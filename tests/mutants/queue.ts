@@ -626,4 +626,12 @@ export const QUEUE: Mutant[] = [
     breaks: "a job is found by its whole name",
     tests: ["integration/jobs_cli_test.ts: etl maintenance runs one in this process"],
   },
+  {
+    id: "queue/shared-run-ends",
+    file: "pipeline/sharing.ts",
+    find: "if (await isOver()) ended = true;",
+    replace: "ended = await isOver();",
+    breaks: "a chunk that fails while its server looks how far the others are ends the run",
+    tests: ["unit/sharing_test.ts: a chunk that fails ends a shared run"],
+  },
 ];

@@ -525,4 +525,12 @@ export const SCHEDULES: Mutant[] = [
     breaks: "etl backfill --wait waits for a server",
     tests: ["integration/schedules_cli_test.ts: with a server, a due slot"],
   },
+  {
+    id: "schedules/woken-while-planning",
+    file: "timers/slot_planner.ts",
+    find: "again ||= planned === MAX_SCHEDULES;",
+    replace: "again = planned === MAX_SCHEDULES;",
+    breaks: "a schedule that changes while slots are stored is planned at once",
+    tests: ["integration/schedules_slots_test.ts: a schedule that changes while"],
+  },
 ];

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { paramsSchema } from "../../pipeline/params.ts";
 import { differenceOf, sameOf } from "../../pipeline/same_program.ts";
-import { whyAlone } from "../../pipeline/sharing.ts";
+import { SharedRun, whyAlone } from "../../pipeline/sharing.ts";
 import { bitsOf, positionsOf } from "../../pipeline/spill/layout.ts";
 import { fileAdapter } from "../../pipeline/sources/file.ts";
 import { readAll, SourceFolder } from "../helpers/sources.ts";
@@ -138,4 +138,47 @@ Deno.test("positions are the same after they were bits", () => {
     assert.equal(bits.length, 125);
     assert.deepEqual(positionsOf(bits), positions);
   }));
+});
+
+Deno.test("a chunk that fails ends a shared run, also while its server looks how far the others are", async () => {
+  const looking = Promise.withResolvers<void>();
+  const looked = Promise.withResolvers<{ stale: boolean; published: unknown[] }[]>();
+  let looks = 0;
+  const answers: [RegExp, () => unknown][] = [
+    [/advance_shared_run/, () => [{ advanced: true }]],
+    [/release_helpers/, () => [{ gone: 0 }]],
+    [/claim_chunk/, async () => {
+      await looking.promise;
+      return [{ chunk_no: 0, step: "publish", decision: {} }];
+    }],
+    [/shared_runs/, () => {
+      looking.resolve();
+      // later it would be found that all is done
+      return looks++ === 0 ? looked.promise : [{ stale: false, published: [{ chunk_no: 0 }] }];
+    }],
+  ];
+  const sql = async (parts: TemplateStringsArray) =>
+    await answers.find(([statement]) => statement.test(parts.join("$")))![1]();
+  const run = new SharedRun({
+    sql: sql as never,
+    of: { runId: "r", attempt: 1, holder: "h" } as never,
+    serverId: "s",
+    submit: () => Promise.reject(new Error("the chunk fails")),
+    chunks: 1,
+    spillDir: "",
+    lanes: 1,
+    control: {
+      signal: new AbortController().signal,
+      throwIfHalted: () => {},
+      halt: () => {},
+    } as never,
+    log: undefined as never,
+    retry: { attempts: 1, initialMs: 0 },
+  });
+  const ended = run.publish(new Set(), () => {});
+  await looking.promise;
+  // the chunk has failed by then
+  setTimeout(() => looked.resolve([{ stale: false, published: [] }]), 5);
+  await assert.rejects(ended, /the chunk fails/);
+  assert.equal(looks, 1);
 });
