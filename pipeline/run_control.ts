@@ -127,7 +127,8 @@ export class RunControl {
     } catch (error) {
       this.#options.log.warn("progress could not be stored", { error });
     }
-    if (this.#why === null && !this.#ended) this.#schedule();
+    // also while a server that stops finishes its chunks, which may take longer than others wait for a sign of life
+    if (this.#why !== "replaced" && !this.#ended) this.#schedule();
   }
 }
 

@@ -6,6 +6,9 @@ import { nothingIsLeft, undisturbed } from "./invariants.ts";
 import { endUndisturbed, LONG } from "./matrix.ts";
 import { World } from "./world.ts";
 import { lacks } from "../helpers/needs.ts";
+import { withClient } from "../helpers/query.ts";
+import { startServer } from "../helpers/server.ts";
+import type { Client } from "../../store/pg.ts";
 
 const RUNS = 200;
 const LABELS = 40;
@@ -217,4 +220,37 @@ Deno.test({
     const attempts = { max: 1 };
     await endUndisturbed(world, [held], { expected, servers: [server, other], attempts });
   },
+});
+
+Deno.test("a chunk that takes almost the seven seconds of a stopping server leaves its run with it", async (t) => {
+  await using db = await testDatabase(t);
+  await using first = await startServer({ dsn: db.dsn });
+  const conf = { table_name: "slow", batch_size: 2_000, chunk_size: 500 };
+  const request = (sql: Client, label: string) =>
+    sql.query("select etl.request_run($1)", [JSON.stringify({ ...conf, run_label: label })]);
+  await withClient(db.dsn, async (sql) => {
+    const succeeded = async () =>
+      (await sql.query("select from etl.runs where state = 'succeeded'")).rows.length;
+    await request(sql, "makes the table");
+    await waitFor(async () => await succeeded() === 1);
+    await sql.query("delete from slow");
+    await withClient(db.dsn, async (holder) => {
+      await holder.query("begin; lock table slow in share row exclusive mode");
+      await request(sql, "is held");
+      await waitFor(async () => {
+        const { rows } = await sql.query("select from pg_locks where not granted");
+        return rows.length > 0;
+      });
+      await using _second = await startServer({ dsn: db.dsn, env: { ETL_SERVER_ID: "second" } });
+      first.kill("SIGTERM");
+      // longer than servers wait for a sign of life, and shorter than it waits for its chunk
+      await sql.query("select pg_sleep(6.6)");
+      await holder.query("commit");
+      await waitFor(async () => await succeeded() === 2, { timeoutMs: 60_000 });
+    });
+    const { rows } = await sql.query(
+      "select attempt, died_on from etl.runs where run_label = 'is held'",
+    );
+    assert.deepEqual(rows, [{ attempt: 2, died_on: null }]);
+  });
 });

@@ -920,10 +920,21 @@ export const RUNS: Mutant[] = [
   {
     id: "runs/report-again",
     file: "pipeline/run_control.ts",
-    find: "if (this.#why === null && !this.#ended) this.#schedule();",
+    find: 'if (this.#why !== "replaced" && !this.#ended) this.#schedule();',
     replace: "",
     breaks: "a run reports again and again",
     tests: ["unit/run_control_test.ts: a run hears with"],
+  },
+  {
+    id: "runs/report-draining",
+    file: "pipeline/run_control.ts",
+    find: 'if (this.#why !== "replaced" && !this.#ended) this.#schedule();',
+    replace: "if (this.#why === null && !this.#ended) this.#schedule();",
+    breaks: "no other server takes the runs of one that finishes its chunks before it stops",
+    tests: [
+      "unit/run_control_test.ts: a server that stops lets",
+      "faults/several_servers_test.ts: a chunk that takes almost",
+    ],
   },
   {
     id: "runs/report-replaced",
