@@ -6477,9 +6477,9 @@ begin
     resolved_by = null,
     last_at = excluded.last_at, resolved_at = null
   returning * into state;
-  told := coalesce(state.silenced_until <= clock_timestamp(), true) and (state.notified_at is null
-    -- whoever has acknowledged it knows
-    or state.acknowledged_at is null and state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second');
+  -- whoever has acknowledged it knows
+  told := coalesce(state.silenced_until <= clock_timestamp(), true) and state.acknowledged_at is null and (state.notified_at is null
+    or state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second');
   insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, fingerprint, details, suppressed, created_at)
   values (raise_alert.kind, coalesce(about ->> 'severity', 'warning'), raise_alert.message, (about ->> 'run_id')::uuid,
     about ->> 'run_label', state.fingerprint, details, not told, clock_timestamp())
@@ -8444,7 +8444,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('a2037c57c2a716734420341d609f4df0e70d0679ff098a32e448a2ad21c57799')
+insert into etl.setups (checksum) values ('cc7e8968dfdfef9ee9d1e3439f87c34e76945251b507f3d9ceee90ff1abb81db')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8452,4 +8452,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"a2037c57c2a716734420341d609f4df0e70d0679ff098a32e448a2ad21c57799","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"cc7e8968dfdfef9ee9d1e3439f87c34e76945251b507f3d9ceee90ff1abb81db","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -49,9 +49,9 @@ begin
     resolved_by = null,
     last_at = excluded.last_at, resolved_at = null
   returning * into state;
-  told := coalesce(state.silenced_until <= clock_timestamp(), true) and (state.notified_at is null
-    -- whoever has acknowledged it knows
-    or state.acknowledged_at is null and state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second');
+  -- whoever has acknowledged it knows
+  told := coalesce(state.silenced_until <= clock_timestamp(), true) and state.acknowledged_at is null and (state.notified_at is null
+    or state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second');
   insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, fingerprint, details, suppressed, created_at)
   values (raise_alert.kind, coalesce(about ->> 'severity', 'warning'), raise_alert.message, (about ->> 'run_id')::uuid,
     about ->> 'run_label', state.fingerprint, details, not told, clock_timestamp())

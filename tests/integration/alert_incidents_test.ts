@@ -122,12 +122,13 @@ Deno.test("an incident is acknowledged, silenced and closed by somebody, who is 
   assert.equal(await told(), 3, "that it is over");
   await raise();
   assert.equal(await told(), 3, "silenced");
-  const [anew] = await sql`select occurrences::int, acknowledged_at, acknowledged_by, resolved_by,
+  const [anew] = await sql`select occurrences::int, suppressed::int, acknowledged_at, acknowledged_by, resolved_by,
     opened_at > ${first!.opened_at}::timestamptz as later from etl.alert_states`;
   assert.deepEqual(
     { ...anew },
     {
       occurrences: 1,
+      suppressed: 1,
       acknowledged_at: null,
       acknowledged_by: null,
       resolved_by: null,
@@ -142,6 +143,10 @@ Deno.test("an incident is acknowledged, silenced and closed by somebody, who is 
     "alert_silence ann",
     "alert_close ann",
   ]);
+  assert.equal(await handle("acknowledge"), true);
+  await sql`update etl.alert_states set silenced_until = now() - interval '1 second'`;
+  await raise();
+  assert.equal(await told(), 3, "what was acknowledged in a silence is told no more after it");
   assert.deepEqual(await sendTestAlert(sql, "ann"), ["slack"]);
   assert.equal(await told(), 4);
   // what it is about stays known, whatever else happens

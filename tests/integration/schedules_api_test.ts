@@ -204,10 +204,12 @@ Deno.test("run now has the conf of the schedule, and the same key gives the same
   await using engine = await startEngine(t);
   await ok(
     await put(engine, "s", {
-      cron: "@hourly",
+      cron: "@yearly",
       conf: { batch_size: 3, source: { type: "file", path: "{{slot_previous}}.csv", key: "id" } },
     }),
   );
+  await engine.sql`insert into etl.slots (schedule, slot, state, decided_at)
+    select 's', slot, 'pending', null from unnest('{2025-01-01Z,2026-01-01Z}'::timestamptz[]) as slot`;
   const now = (key: string) => engine.post("/api/schedules/s/run", {}, { "idempotency-key": key });
   const first = await now("k1");
   assert.equal(first.status, 202);
@@ -217,8 +219,23 @@ Deno.test("run now has the conf of the schedule, and the same key gives the same
   assert.deepEqual((await ok(await now("k1"))).run_id, run_id);
   const run = await engine.run(run_id);
   assert.deepEqual([run.run_label, run.schedule, run.slot, run.trigger], ["s", "s", null, "http"]);
-  assert.match(JSON.stringify(run.params.source!.value), /"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\.csv"/);
+  assert.equal((run.params.source!.value as { path: string }).path, "2026-01-01T00:00:00Z.csv");
   const skipped = await ok(await now("k2"));
   assert.deepEqual([skipped.skipped, skipped.run_id], [true, run_id]);
+  // one of the two has another day than UTC at any time
+  for (const [name, zone] of [["east", "Pacific/Kiritimati"], ["west", "Etc/GMT+12"]] as const) {
+    await ok(
+      await put(engine, name, {
+        cron: "@yearly",
+        time_zone: zone,
+        conf: { run_label: "{{today}}" },
+      }),
+    );
+    const { run_id } = await ok(await engine.post(`/api/schedules/${name}/run`));
+    const { run_label, requested_at } = await engine.run(String(run_id));
+    const day = Temporal.Instant.from(new Date(requested_at).toISOString())
+      .toZonedDateTimeISO(zone).toPlainDate();
+    assert.equal(run_label, day.toString());
+  }
   assert.equal((await engine.post("/api/schedules/none/run")).status, 404);
 });

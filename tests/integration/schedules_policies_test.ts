@@ -166,6 +166,13 @@ Deno.test("an edited expression drops the slots to come and makes none in the pa
   assert.ok(after.plan_from > before.plan_from);
   assert.equal(Number(after.revision), Number(before.revision) + 1);
   assert.equal(after.slots_until, null);
+  // a new zone as well: its times are others
+  await slots(sql, "edited", [-1800]);
+  await sql.query("update etl.schedules set slots_until = now(), time_zone = 'Europe/Madrid'");
+  assert.equal((await states(sql, "edited")).length, 2);
+  const { rows: [zoned] } = await sql.query("select * from etl.schedules");
+  assert.ok(zoned.plan_from > after.plan_from);
+  assert.deepEqual([Number(zoned.revision), zoned.slots_until], [Number(after.revision) + 1, null]);
   // switched on again, it continues with the next slot; an edit meanwhile is no new pause
   const row = async () =>
     (await sql.query("select revision::int, plan_from, paused_at::text from etl.schedules"))
@@ -176,8 +183,8 @@ Deno.test("an edited expression drops the slots to come and makes none in the pa
   assert.deepEqual((await row()).paused_at, paused_at);
   await sql.query("update etl.schedules set active = true");
   const on = await row();
-  assert.deepEqual([on.revision, on.paused_at], [Number(after.revision) + 1, null]);
-  assert.ok(on.plan_from > after.plan_from);
+  assert.deepEqual([on.revision, on.paused_at], [Number(zoned.revision) + 1, null]);
+  assert.ok(on.plan_from > zoned.plan_from);
 });
 
 Deno.test("what is caught up with all is asked for oldest first, although runs may not overlap", async (t) => {

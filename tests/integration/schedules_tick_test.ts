@@ -11,7 +11,7 @@ Deno.test("a due slot becomes a run that knows its schedule and slot", async (t)
     time_zone: "Pacific/Auckland",
     conf: {
       batch_size: 7,
-      source: { type: "file", path: "{{slot_previous}}/{{today}}.csv", key: "id" },
+      source: { type: "file", path: "{{slot_previous}}/{{slot}}/{{today}}.csv", key: "id" },
     },
   });
   await sql.query(`insert into etl.slots (schedule, slot, slot_previous)
@@ -43,11 +43,20 @@ Deno.test("a due slot becomes a run that knows its schedule and slot", async (t)
     linked: true,
   });
   assert.equal(params.batch_size, 7);
-  assert.equal(params.source.path, "2027-03-27T13:30:00Z/2027-03-29.csv");
-  assert.equal(conf.source.path, "{{slot_previous}}/{{today}}.csv");
+  assert.equal(params.source.path, "2027-03-27T13:30:00Z/2027-03-28T13:00:00Z/2027-03-29.csv");
+  assert.equal(conf.source.path, "{{slot_previous}}/{{slot}}/{{today}}.csv");
   assert.deepEqual(await states(sql, "hourly"), ["requested", "pending"]);
   // nothing is due again
   assert.deepEqual((await tick(sql)).requested, 0);
+  // records that a conf carries are data, whatever stands in them
+  const { rows: [filled] } = await sql.query(
+    "select etl.fill_slots($1, '2027-03-28 13:00Z', null, 'UTC') as conf",
+    [{ run_label: "{{today}}", source: { type: "inline", records: [{ id: "{{today}}" }] } }],
+  );
+  assert.deepEqual(
+    [filled.conf.run_label, filled.conf.source.records],
+    ["2027-03-28", [{ id: "{{today}}" }]],
+  );
 });
 
 Deno.test("a slot becomes one run although many tick at once", async (t) => {
@@ -307,6 +316,13 @@ Deno.test("a schedule is overdue when nobody decides its slots, or when it has n
   await slots(sql, "patient", [1800]);
   await slots(sql, "undecided", [600]);
   await slots(sql, "paused", [600]);
+  assert.deepEqual(await overdue(), ["undecided"]);
+  const paused = (end: string | null) =>
+    sql.query("update etl.schedules set paused_until = $1 where name = 'undecided'", [end]);
+  await paused("infinity");
+  assert.deepEqual(await overdue(), [], "in a pause that has an end, too");
+  await paused(null);
+  await slots(sql, "undecided", [601]);
   assert.deepEqual(await overdue(), ["undecided"]);
   await sweep();
   assert.deepEqual(await alerts(), [{ kind: "schedule_overdue", subject: "undecided" }]);

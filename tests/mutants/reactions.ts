@@ -137,7 +137,7 @@ export const REACTIONS: Mutant[] = [
     id: "reactions/suppressed",
     file: "sql/reactions/alerts.sql",
     find:
-      "or state.acknowledged_at is null and state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second'",
+      "or state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second'",
     replace: "",
     breaks: "an alert is told again after the window",
     tests: ["integration/alerts_test.ts: an alert is told once in the suppression window"],
@@ -145,8 +145,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/acknowledged",
     file: "sql/reactions/alerts.sql",
-    find: "or state.acknowledged_at is null and",
-    replace: "or",
+    find: "and state.acknowledged_at is null and (",
+    replace: "and (",
     breaks: "an acknowledged incident is told no more",
     tests: ["integration/alert_incidents_test.ts: an incident is acknowledged"],
   },
@@ -173,6 +173,14 @@ export const REACTIONS: Mutant[] = [
     replace: "and (true",
     breaks: "an alert is told once in its window",
     tests: ["integration/alerts_test.ts: an alert is told once in the suppression window"],
+  },
+  {
+    id: "reactions/acknowledged-in-silence",
+    file: "sql/reactions/alerts.sql",
+    find: "and state.acknowledged_at is null and (state.notified_at is null\n    or",
+    replace: "and (state.notified_at is null\n    or state.acknowledged_at is null and",
+    breaks: "an incident that was acknowledged in a silence is told no more after it",
+    tests: ["integration/alert_incidents_test.ts: an incident is acknowledged"],
   },
   {
     id: "reactions/news",
@@ -1625,5 +1633,13 @@ export const REACTIONS: Mutant[] = [
     replace: 'aheadMs < 0 ? "behind"',
     breaks: "who has a wrong clock is told in which direction",
     tests: ["integration/metrics_test.ts: health says in words"],
+  },
+  {
+    id: "reactions/suppressed-anew",
+    file: "sql/reactions/alerts.sql",
+    find: "suppressed = case when s.resolved_at is null then s.suppressed else 0 end",
+    replace: "suppressed = s.suppressed",
+    breaks: "a message counts the repetitions of its own incident",
+    tests: ["integration/alert_incidents_test.ts: an incident is acknowledged"],
   },
 ];
