@@ -182,6 +182,8 @@ Deno.test("failed expectations are ge_failed; with enforce_ge not run_failed as 
   assert.match(first!.message, /1 of 1 expectations failed: expect_column_values_to_be_between/);
   assert.match(first!.message, /loaded nevertheless/);
   assert.match(second!.message, /Nothing was loaded/);
+  const told = await sql`select severity from public.etl_improved_alerts order by alert_id`;
+  assert.deepEqual(told.map(({ severity }) => severity), ["warning", "error"]);
   await endAndConsume(engine, conf(1));
   assert.ok((await alertsOf(sql)).every((alert) => alert.resolved));
 });
@@ -322,7 +324,8 @@ Deno.test("trend_window and drop_threshold_pct are variables of etl_consumer, sh
     batch_size: 100,
     source: { type: "inline", name: "daily", key: "id", records: records(count) },
   });
-  await endAndConsume(engine, conf(49));
+  // 5 % below it and no more
+  await endAndConsume(engine, { ...conf(475), batch_size: 1000 });
   assert.deepEqual(await kindsOf(sql), ["low_ratio"]);
   await endAndConsume(engine, conf(46));
   assert.ok((await kindsOf(sql)).includes("trend_drop"));

@@ -4,6 +4,7 @@ import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
 import { previewInWorker } from "../../pipeline/workers/aside.ts";
 import { paramsSchema } from "../../pipeline/params.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 async function previewOf(engine: Engine, conf: unknown): Promise<Preview> {
   const response = await engine.post("/api/etl/preview", conf);
@@ -305,6 +306,55 @@ Deno.test("preview takes data with the mapping in its query, as a run does, and 
   const broken = await engine.post("/api/etl/preview", "{");
   assert.equal(broken.status, 400);
   await broken.body?.cancel();
+});
+
+Deno.test("four previews are made at once, and two trials or profiles of suites; more are refused with 429", async (t) => {
+  const released = Promise.withResolvers<void>();
+  let asked = 0;
+  await using slow = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, async () => {
+    asked++;
+    await released.promise;
+    return new Response("");
+  });
+  const host = `127.0.0.1:${slow.addr.port}`;
+  await using engine = await startEngine(t, {
+    workers: 0,
+    env: { ETL_HTTP_SOURCES: host, ETL_HTTP_PRIVATE_HOSTS: host },
+  });
+  const conf = { source: { type: "http", url: `http://${host}/a.ndjson`, key: "id" } };
+  const trial = { suite: { name: "s", expectations: [] }, conf };
+  for (
+    const [most, paths] of [
+      [4, ["/api/etl/preview"]],
+      [2, ["/api/suites/try", "/api/suites/profile"]],
+    ] as const
+  ) {
+    asked = 0;
+    let refused = 0;
+    const ending = new AbortController();
+    // none ends by itself, as each waits for its source's server
+    const all = Array.from({ length: most + 1 }, async (_, i) => {
+      const path = paths[i % paths.length]!;
+      const { status } = await engine.request(path, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(path.endsWith("try") ? trial : conf),
+        signal: ending.signal,
+      });
+      if (status === 429) refused++;
+    });
+    try {
+      await waitFor(() => refused > 0 || asked > most, { what: `one more than ${most}` });
+      assert.equal(refused, 1);
+    } catch (error) {
+      released.resolve();
+      throw error;
+    } finally {
+      ending.abort();
+      await Promise.allSettled(all);
+    }
+  }
+  released.resolve();
 });
 
 Deno.test("/api/docs shows every address of openapi.json, and nothing in it may run", async (t) => {

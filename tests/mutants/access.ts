@@ -652,4 +652,20 @@ export const ACCESS: Mutant[] = [
     breaks: "a password is found in a URL with blanks before and within",
     tests: ["integration/secrets_refused_test.ts: secrets: a conf with one"],
   },
+  {
+    id: "access/previews-at-once",
+    file: "routes/preview.ts",
+    find: "const AT_ONCE = 4;",
+    replace: "const AT_ONCE = 5;",
+    breaks: "a server makes four previews at once",
+    tests: ["integration/preview_test.ts: four previews are made at once"],
+  },
+  {
+    id: "access/trials-at-once",
+    file: "routes/suites.ts",
+    find: "const AT_ONCE = 2;",
+    replace: "const AT_ONCE = 3;",
+    breaks: "a server makes two trials or profiles of suites at once",
+    tests: ["integration/preview_test.ts: four previews are made at once"],
+  },
 ];

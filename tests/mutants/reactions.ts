@@ -1642,4 +1642,55 @@ export const REACTIONS: Mutant[] = [
     breaks: "a message counts the repetitions of its own incident",
     tests: ["integration/alert_incidents_test.ts: an incident is acknowledged"],
   },
+  {
+    id: "reactions/opened-anew",
+    file: "sql/reactions/alerts.sql",
+    find:
+      "opened_at = case when s.resolved_at is null then s.opened_at else excluded.opened_at end",
+    replace: "opened_at = s.opened_at",
+    breaks: "what comes back after its end is another incident, which began then",
+    tests: ["integration/alert_incidents_test.ts: an incident is acknowledged"],
+  },
+  {
+    id: "reactions/condition-acknowledged",
+    file: "sql/reactions/alerts.sql",
+    find: "s.notified_at is not null or s.acknowledged_at is not null or s.silenced_until",
+    replace: "s.notified_at is not null or s.silenced_until",
+    breaks: "a condition that was acknowledged in a silence is no alert for each look after it",
+    tests: ["integration/alert_incidents_test.ts: a condition that began in a silence"],
+  },
+  {
+    id: "reactions/later-replay",
+    file: "sql/reactions/alerts.sql",
+    find: "        and not r.dry_run and r.replay_of is null and e.snapshot",
+    replace: "        and not r.dry_run and e.snapshot",
+    breaks: "a replay says nothing of its label, also where it was judged first",
+    tests: ["integration/alert_incidents_test.ts: ends of a label that are judged"],
+  },
+  {
+    id: "reactions/expectations-error",
+    file: "sql/reactions/alerts.sql",
+    find:
+      "      about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,\n        'details', coalesce(validation",
+    replace:
+      "      about || jsonb_build_object('severity', 'warning',\n        'details', coalesce(validation",
+    breaks: "expectations that nothing was loaded for are an error",
+    tests: ["integration/alerts_test.ts: failed expectations are ge_failed"],
+  },
+  {
+    id: "reactions/drop-more-than",
+    file: "sql/reactions/alerts.sql",
+    find: "  if run.ratio < bound then",
+    replace: "  if run.ratio <= bound then",
+    breaks: "a ratio that is as far below the mean as the limit says is no drop",
+    tests: ["integration/alerts_test.ts: trend_window and drop_threshold_pct are variables"],
+  },
+  {
+    id: "reactions/redelivered-at-once",
+    file: "sql/reactions/deliveries.sql",
+    find: "attempts = 0, ended_at = null, next_attempt_at = '-infinity',",
+    replace: "attempts = 0, ended_at = null,",
+    breaks: "what is redelivered does not wait for the pause of its last failure",
+    tests: ["integration/consumer_test.ts: a consumer that always fails"],
+  },
 ];
