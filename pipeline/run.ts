@@ -76,7 +76,7 @@ import type { Plain, Plan, Remotes, Slice, SourceLimits } from "./sources/source
 import { refuseWithoutRoom, spillBytes } from "./spill/room.ts";
 import { runDir, sharedDir, type SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
-import { cursorOutcome } from "./stages/finalize.ts";
+import { cursorOutcome, fewerReadWarning } from "./stages/finalize.ts";
 import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
 import { fetchAside } from "./workers/aside.ts";
 import type { WorkerPool } from "./workers/pool.ts";
@@ -403,6 +403,7 @@ class RunExecution {
       state: "succeeded",
       warnings: [
         ...warnings,
+        ...fewerReadWarning(this.#context, metas),
         ...repeatedNamesWarning(repeated),
         ...keyTypesWarnings(key, metas.map(({ counts }) => counts.key_types)),
         ...(metas.every(({ counts }) => counts.records_read === 0) ? [] : missingFieldsWarning(

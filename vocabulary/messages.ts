@@ -538,6 +538,10 @@ export const MESSAGES = {
     "{n} rows have no value in the cursor column {column} and are not read; a run with full_refresh reads them.",
     "{n} filas no tienen valor en la columna de cursor {column} y no se leen; una ejecución con full_refresh las lee.",
   ],
+  "fewer-read": [
+    "The source had {counted} rows when the run began, and {read} were read: the others were deleted meanwhile, or their page key changed.",
+    "La fuente tenía {counted} filas al empezar la ejecución, y se leyeron {read}: las demás se borraron entretanto, o cambió su clave de paginación.",
+  ],
   "batch-cut": [
     "batch_size left rows out, so the cursor stays where it is.",
     "batch_size dejó filas fuera, así que el cursor se queda donde está.",

@@ -114,8 +114,8 @@ export const PROBLEM_TYPES = {
     ],
   },
   "source-changed": {
-    meaning: "The input has changed since the run first read it (size, time, ETag or number of " +
-      "chunks), so the rest would not match what is already loaded.",
+    meaning: "The input has changed since the run first read it (size, time, ETag, columns or " +
+      "number of chunks), so the rest would not match what is already loaded.",
     remedies: [
       "Request a new run: it reads the current input. Rows that are already loaded are kept.",
     ],

@@ -114,7 +114,7 @@ export const PROBLEMS_ES: Record<
   "source-changed": {
     title: "La fuente ha cambiado",
     meaning:
-      "La entrada no es la que era cuando la ejecución la leyó por primera vez (tamaño, hora, ETag o número de chunks), así que el resto no encajaría con lo cargado.",
+      "La entrada no es la que era cuando la ejecución la leyó por primera vez (tamaño, hora, ETag, columnas o número de chunks), así que el resto no encajaría con lo cargado.",
     remedies: [
       "Pida una ejecución nueva: lee la entrada como está ahora. Las filas ya cargadas se conservan.",
     ],

@@ -29,6 +29,10 @@ export const SOURCE_MESSAGES = {
     "The file {path} changed while the run was reading it ({how*}): start a new run to load its current content.",
     "El archivo {path} cambió mientras la ejecución lo leía ({how*}): inicie una ejecución nueva para cargar su contenido actual.",
   ],
+  "columns-changed": [
+    "{what*} has other columns than when the run began, or is another table: start a new run to load it as it is now.",
+    "{what*} tiene otras columnas que cuando empezó la ejecución, o es otra tabla: inicie una ejecución nueva para cargarla como está ahora.",
+  ],
   "file-shorter": [
     "The file {path} became shorter while it was read: start a new run to load its current content.",
     "El archivo {path} se acortó mientras se leía: inicie una ejecución nueva para cargar su contenido actual.",

@@ -1,4 +1,4 @@
-import { say } from "../../vocabulary/messages.ts";
+import { type Message, say } from "../../vocabulary/messages.ts";
 import type { Outcome } from "../../store/runs.ts";
 import type { SpillMeta } from "../spill/layout.ts";
 import { adapterFor, cursorOf } from "../sources/adapters.ts";
@@ -40,6 +40,13 @@ export function cursorOutcome(
   const dataset = `${params.schema_name}.${params.table_name}`;
   const snapshot = (pin?.cursor_snapshot ?? null) as string | null;
   return { warnings, cursor: { source_name: sourceName, dataset, position, snapshot } };
+}
+
+/** What is said of rows that were there when a source counted them, and not when they were read. */
+export function fewerReadWarning({ pin }: RunContext, metas: SpillMeta[]): Message[] {
+  if (typeof pin?.counted !== "number") return [];
+  const read = metas.reduce((sum, { counts }) => sum + counts.records_read, 0);
+  return read < pin.counted ? [say("fewer-read", { counted: pin.counted, read })] : [];
 }
 
 /** The highest position among the records that a module has read; never behind the one that it began from. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type Engine, startEngine } from "../helpers/engine.ts";
+import { Gate } from "../helpers/gate.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query, withClient } from "../helpers/query.ts";
 
@@ -304,4 +305,37 @@ Deno.test("incremental, exact: a view is refused; where transactions count anew 
   const restored = await engine.succeed({ source });
   assert.match(restored.warnings.join(), /transaction ids of the database start again/);
   assert.deepEqual(counts(restored), [3, 0, 0, 3]);
+});
+
+Deno.test("a run without a cursor warns of rows that were counted when it began and are gone before they are read", async (t) => {
+  await using source = await testDatabase(t, { setUp: false });
+  await query(source.dsn, "create table orders as select i as id from generate_series(1, 3) as i");
+  await using engine = await startEngine(t, {
+    workers: 1,
+    env: { ETL_CONNECTION_SHOP: source.dsn },
+  });
+  await using gate = await Gate.make(`${engine.config.transformsDir}/gate`);
+  await Deno.writeTextFile(
+    `${engine.config.transformsDir}/waits.ts`,
+    `export function transform(record) {
+      if (record.id === 1) Deno.openSync(${JSON.stringify(gate.path)}).readSync(new Uint8Array(1));
+      return record;
+    }`,
+  );
+  const conf = {
+    chunk_size: 1,
+    transform: "waits",
+    source: { type: "postgres", connection: "shop", table: "orders", page_key: ["id"] },
+  };
+  const { run_id } = await engine.submit(conf);
+  const ended = engine.toEnd(run_id);
+  await gate.arrived("record");
+  await query(source.dsn, "delete from orders where id > 1");
+  await gate.open();
+  const { state, counts, warnings } = await ended;
+  assert.deepEqual([state, counts!.records_read], ["succeeded", 1]);
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0]!, /^The source had 3 rows when the run began, and 1 were read/);
+  const again = await engine.succeed(conf);
+  assert.deepEqual([again.counts!.records_read, again.warnings], [1, []]);
 });

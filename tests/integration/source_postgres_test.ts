@@ -296,6 +296,52 @@ Deno.test("postgres source keeps to maxRecords and to the rows of its plan", asy
   assert.equal(again.records.length, 100);
 });
 
+const MEANWHILE = {
+  "another type": "alter table orders alter amount type text using lpad(amount::text, 9, '0')",
+  "a column that is gone": "alter table orders drop amount",
+  "another column of that name":
+    "alter table orders drop note; alter table orders add note numeric",
+  "another table of that name":
+    "alter table orders rename to older; create table orders as select * from older",
+};
+
+for (const [what, sql] of Object.entries(MEANWHILE)) {
+  Deno.test(`postgres source fails where there is ${what} before a slice is read, or between its pages`, async (t) => {
+    await using db = await shop(t, `${ORDERS} alter table orders add note numeric`);
+    const conf = sourceConf({ type: "postgres", connection: "shop", table: "orders" });
+    const { slices } = await planSource(conf, { ...db.ctx, chunkSize: 50 });
+    const [begun, next] = slices.map((slice) =>
+      readSource(conf, slice, db.ctx)[Symbol.asyncIterator]()
+    );
+    const { value: page } = await begun!.next();
+    assert.equal(page!.length, 16);
+    // one page is fetched while another is worked on
+    await begun!.next();
+    await db.run(sql);
+    for (const reading of [begun!, next!]) {
+      const rest = Array.fromAsync({ [Symbol.asyncIterator]: () => reading });
+      const { type, message } = await rejection(rest);
+      assert.equal(type, "source-changed");
+      assert.match(message, /^orders of connection "shop" has other columns/);
+    }
+  });
+}
+
+Deno.test("postgres source reads the columns that there were when it was planned: one that comes later is in no row", async (t) => {
+  await using db = await shop(t, ORDERS);
+  const conf = sourceConf({ type: "postgres", connection: "shop", table: "orders" });
+  const { slices } = await planSource(conf, { ...db.ctx, chunkSize: 50 });
+  const records: SourceRecord[] = [];
+  for (const slice of slices) {
+    for await (const batch of readSource(conf, slice, db.ctx)) {
+      if (records.length === 0) await db.run("alter table orders add note text default 'new'");
+      records.push(...batch as SourceRecord[]);
+    }
+  }
+  assert.equal(records.length, 100);
+  for (const record of records) assert.deepEqual(Object.keys(record), ["region", "no", "amount"]);
+});
+
 Deno.test("postgres source says that it may miss rows whose page key changes, unless that is part of what identifies them", async (t) => {
   await using db = await shop(
     t,

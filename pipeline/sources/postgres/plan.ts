@@ -11,7 +11,10 @@ import {
   keyColumns,
   keyTuple,
   Params,
+  type PlannedColumns,
+  plannedColumns,
   primaryKey,
+  sourceFields,
   type TypedColumn,
   valueTuple,
 } from "./relation.ts";
@@ -27,6 +30,7 @@ export interface KeySlice extends Plain {
   upto: string[];
   /** Empty unless the source is incremental. */
   cursor: CursorBounds | Record<string, never>;
+  columns: PlannedColumns;
 }
 
 /**
@@ -66,11 +70,13 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
   if (conf.page_key !== undefined) await refuseNullKeys(client, conf, { key, cursor });
   const { bounds, capped } = await keyBounds(client, conf, { key, cursor, ctx });
   refuseManySlices(bounds.length);
+  const columns = plannedColumns(await sourceFields(client, conf));
   const slices: KeySlice[] = bounds.map(({ upto }, i) => ({
     key: key.map(({ name, type }) => ({ name, type })),
     after: i === 0 ? [] : bounds[i - 1]!.upto,
     upto,
     cursor: cursor ?? {},
+    columns,
   }));
   if (cursor !== undefined && cursor.lower !== null) {
     const nulls = await countNulls(client, conf, cursor.column);
@@ -92,7 +98,8 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
     warnings,
     // a row whose page key changes may be in no page
     ...(identify(key.map(({ name }) => name), conf.key) ? {} : { steady: false }),
-    ...(cursor === undefined ? {} : {
+    // with a cursor a row that changes meanwhile is the next run's
+    ...(cursor === undefined ? { counted: records } : {
       cursor_mode: cursor.mode,
       cursor_upper: position,
       cursor_snapshot: snapshot,

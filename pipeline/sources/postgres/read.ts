@@ -1,3 +1,4 @@
+import type { FieldDef } from "pg";
 import { say } from "../../../vocabulary/messages.ts";
 import { copiedText, copyOut } from "../../../store/copy.ts";
 import { errorCode, isTransient } from "../../../store/errors.ts";
@@ -16,7 +17,15 @@ import {
 } from "../source.ts";
 import { type CursorBounds, cursorCondition } from "./cursor.ts";
 import type { KeySlice } from "./plan.ts";
-import { fromClause, keyTuple, Literals, Params, valueTuple } from "./relation.ts";
+import {
+  fieldsAsPlanned,
+  fromClause,
+  keyTuple,
+  Literals,
+  Params,
+  sourceFields,
+  valueTuple,
+} from "./relation.ts";
 import { asSourceProblem, describeSource, openSession, readOnly } from "./session.ts";
 import { type ColumnReader, columnReaders } from "./values.ts";
 
@@ -48,7 +57,11 @@ export async function* readPostgres(
   const abort = () => void client.end().catch(() => {});
   ctx.signal.addEventListener("abort", abort, { once: true });
   try {
-    const columns = await readOnly(client, () => describeColumns(client, conf));
+    const columns = await readOnly(
+      client,
+      async () =>
+        columnReaders(client, readable(conf, await fieldsAsPlanned(client, conf, slice.columns))),
+    );
     const key = keyFields(slice, columns);
     let most = ctx.pageSize * PAGE_FACTOR;
     let size = Math.min(most, FIRST_PAGE);
@@ -56,6 +69,7 @@ export async function* readPostgres(
       while (true) {
         try {
           return await readOnly(client, async () => {
+            await fieldsAsPlanned(client, conf, slice.columns);
             if (next !== undefined) await refuseEqualKeys(client, conf, { slice, after, next });
             const statement = pageStatement(conf, { slice, columns, key, after, size });
             return await fetchPage(client, conf, { statement, size });
@@ -103,7 +117,7 @@ export async function firstRows(
   count: number,
 ): Promise<RecordBatch> {
   return await readOnly(client, async () => {
-    const columns = await describeColumns(client, conf);
+    const columns = await columnReaders(client, readable(conf, await sourceFields(client, conf)));
     const limit = new Literals().add(count, "int8");
     const statement = `select ${selectList(columns)} from ${fromClause(conf)} limit ${limit}`;
     const { rows, next } = await fetchPage(client, conf, { statement, size: count });
@@ -111,16 +125,14 @@ export async function firstRows(
   });
 }
 
-async function describeColumns(client: Client, conf: PostgresConf): Promise<ColumnReader[]> {
-  const { fields } = await client.query(`select * from ${fromClause(conf)} limit $1`, [0]);
+/** The same columns, of which no two have one name. */
+function readable(conf: PostgresConf, fields: FieldDef[]): FieldDef[] {
   const names = fields.map((field) => field.name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) {
-    throw new Problem("source-unreadable", {
-      detail: say("columns-same-name", { what: describeSource(conf), name: twice }),
-    });
-  }
-  return await columnReaders(client, fields);
+  if (twice === undefined) return fields;
+  throw new Problem("source-unreadable", {
+    detail: say("columns-same-name", { what: describeSource(conf), name: twice }),
+  });
 }
 
 function selectList(columns: ColumnReader[]): string {

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import type { FieldDef } from "pg";
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Client, quoteIdent, quoteLiteral } from "../../../store/pg.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -107,6 +109,52 @@ export async function typedColumns(
   );
   const types = new Map(rows.map(({ oid, type }) => [Number(oid), type]));
   return fields.map(({ name, dataTypeID }) => ({ name, type: types.get(dataTypeID)! }));
+}
+
+/** The columns that a source had when it was planned, those that come later are not among them. */
+export interface PlannedColumns {
+  [key: string]: string | number;
+  count: number;
+  /** A hash of their names and types, and of the tables that they are of. */
+  sha256: string;
+}
+
+/** The columns of the source, as PostgreSQL describes them. */
+export async function sourceFields(client: Client, conf: PostgresConf): Promise<FieldDef[]> {
+  return (await client.query(`select * from ${fromClause(conf)} limit $1`, [0])).fields;
+}
+
+export function plannedColumns(fields: FieldDef[]): PlannedColumns {
+  const same = fields.map(({ name, tableID, columnID, dataTypeID }) => [
+    name,
+    tableID,
+    columnID,
+    dataTypeID,
+  ]);
+  const sha256 = createHash("sha256").update(JSON.stringify(same)).digest("base64");
+  return { count: fields.length, sha256 };
+}
+
+/**
+ * The columns that the source had when it was planned. They hold for the rest of the transaction, as they were locked
+ * to be looked at.
+ *
+ * @throws {Problem} `source-changed` where one is gone, or another table, column or type is in its place: its texts would be
+ * read as what they are not.
+ */
+export async function fieldsAsPlanned(
+  client: Client,
+  conf: PostgresConf,
+  planned: PlannedColumns | undefined,
+): Promise<FieldDef[]> {
+  const fields = await sourceFields(client, conf);
+  // a run that an earlier version has planned
+  if (planned === undefined) return fields;
+  const first = fields.slice(0, planned.count);
+  if (plannedColumns(first).sha256 === planned.sha256) return first;
+  throw new Problem("source-changed", {
+    detail: say("columns-changed", { what: describeSource(conf) }),
+  });
 }
 
 /** Numbers the values of a statement: `params.add(7)` is "$1". */
