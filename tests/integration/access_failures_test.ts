@@ -80,9 +80,9 @@ Deno.test(
     });
     const token = await makeToken(engine, { name: "ada", role: "viewer" });
     const guess = `${token.slice(0, -3)}abc`;
-    const ask = (shown: string, i: number) =>
+    const ask = (shown: string, i: number, network = "203.0.113.") =>
       engine.request("/api/etl/runs", {
-        headers: { ...bearer(shown).headers, "x-forwarded-for": `203.0.113.${i}` },
+        headers: { ...bearer(shown).headers, "x-forwarded-for": `${network}${i}` },
       }).then(({ status }) => status);
     const statuses: number[] = [];
     for (let i = 0; i < 5; i++) statuses.push(await ask(guess, i));
@@ -92,6 +92,11 @@ Deno.test(
       engine.log.some((line) => line.includes(token.slice(0, 14)) && line.includes("reason=token")),
     );
     assert.ok(engine.log.every((line) => !line.includes(guess)));
+    // of IPv6 who guesses has a /64
+    const guesses: number[] = [];
+    for (let i = 1; i < 6; i++) guesses.push(await ask(unknown(i), i, "2001:db8:0:1::"));
+    assert.deepEqual(guesses, [401, 401, 401, 429, 429]);
+    assert.equal(await ask(unknown(6), 6, "2001:db8:0:2::"), 401);
   },
 );
 

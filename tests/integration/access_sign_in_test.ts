@@ -152,6 +152,9 @@ Deno.test("a session ends with its token, after twelve hours, and by signing out
   const late = await session(ADMIN);
   await engine.sql`update etl.sessions set expires_at = now()`;
   assert.equal(await late(), 401);
+  const brief = await session(await makeToken(engine, { name: "brief", role: "viewer" }));
+  await engine.sql`update etl.api_tokens set expires_at = now()`;
+  assert.equal(await brief(), 401, "with its token, when that expires");
 });
 
 Deno.test("a session of the environment's token ends when the server has another one", async (t) => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Access } from "../../routes/access/access.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { problemOf } from "../helpers/problems.ts";
 import { bearer, makeToken } from "../helpers/tokens.ts";
@@ -121,6 +122,32 @@ Deno.test("the last use is noted to the minute, and nobody waits for it", async 
   const first = await waitFor(lastUse);
   for (let i = 0; i < 5; i++) await engine.request("/api/pools", bearer(token));
   assert.deepEqual(await lastUse(), first);
+  // a minute later it is noted again
+  await engine.sql`update etl.api_tokens set last_used_at = last_used_at - interval '61 seconds'`;
+  const access = new Access({ sql: engine.sql, adminToken: null, exposed: true });
+  await access.byToken(token);
+  await waitFor(async () => (await lastUse())! > first!, { what: "the next use to be noted" });
+});
+
+Deno.test("a token that is not there is not looked up again for five seconds", async (t) => {
+  await using engine = await startEngine(t, { workers: 0 });
+  let looks = 0;
+  let now = 0;
+  const sql = new Proxy(engine.sql, {
+    apply(target, self, args) {
+      looks++;
+      return Reflect.apply(target, self, args);
+    },
+  });
+  const access = new Access({ sql, adminToken: null, exposed: true, now: () => now });
+  const guess = async () => {
+    const before = looks;
+    await assert.rejects(access.byToken(`etl_0123456789_${"x".repeat(43)}`), /not known here/);
+    return looks > before;
+  };
+  const looked: boolean[] = [];
+  for (now of [0, 4_999, 5_000]) looked.push(await guess());
+  assert.deepEqual(looked, [true, false, true]);
 });
 
 Deno.test("a token that is revoked elsewhere is refused at once, and its streams end", async (t) => {

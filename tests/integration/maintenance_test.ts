@@ -413,6 +413,10 @@ Deno.test("while a maintenance is to be done a second one is refused with its id
   assert.equal(list.items[0].maintenance_id, scheduled);
   const rest = await (await engine.request(`/api/etl/maintenance?cursor=${list.next}`)).json();
   assert.deepEqual(rest.items.map((item: MaintenanceView) => item.maintenance_id), [id]);
+  // a job that somebody has run every hour or two
+  await engine
+    .sql`update etl.maintenance_runs set requested_at = requested_at - interval '61 minutes'`;
+  assert.notEqual((await asked())[0]!.id, scheduled);
 });
 
 Deno.test("a maintenance whose server dies in the middle is carried on by another, and counts every row once", async (t) => {

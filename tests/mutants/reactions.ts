@@ -1693,4 +1693,12 @@ export const REACTIONS: Mutant[] = [
     breaks: "what is redelivered does not wait for the pause of its last failure",
     tests: ["integration/consumer_test.ts: a consumer that always fails"],
   },
+  {
+    id: "reactions/maintenance-again",
+    file: "sql/maintenance/maintenance.sql",
+    find: "m.requested_at > now() - interval '1 hour'",
+    replace: "m.requested_at > now() - interval '1 day'",
+    breaks: "a maintenance that is scheduled for several times a day runs each time",
+    tests: ["integration/maintenance_test.ts: while a maintenance is to be done"],
+  },
 ];

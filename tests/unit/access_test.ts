@@ -9,7 +9,7 @@ import {
   sameHash,
   sha256,
 } from "../../routes/access/credential.ts";
-import { neededFor, requireRoles, routeName } from "../../routes/access/route_rules.ts";
+import { neededFor, requireRoles, routeName, ROUTES } from "../../routes/access/route_rules.ts";
 import { returnPath } from "../../routes/access/session.ts";
 import { createLog } from "../../telemetry/log.ts";
 
@@ -48,6 +48,36 @@ Deno.test("requireRoles() names each route that nobody has said may be used by w
   assert.equal(neededFor(undefined), "viewer");
   assert.equal(routeName({ method: "GET", path: "/etl/" }), "GET /etl");
   assert.equal(routeName({ method: "GET", path: "/" }), "GET /");
+});
+
+Deno.test("who looks is a viewer, who starts or stops work an operator, who changes what there is an admin", () => {
+  const others: Record<string, string> = {
+    // docs/security.md has the exceptions
+    "POST /api/schedules/preview": "viewer",
+    "GET /api/connections/{name}/tables": "operator",
+    "GET /api/tokens": "admin",
+    "POST /api/tokens": "admin",
+    "POST /api/datasets/{dataset}/distribute": "admin",
+    "POST /api/datasets/{dataset}/forget": "admin",
+  };
+  const open =
+    /^GET \/(livez|readyz|api\/problems.*|api\/docs\/style.css|etl\/assets\/.*|etl\/sign-in)?$|^POST \/etl\//;
+  const byMethod: Record<string, string> = { GET: "viewer", POST: "operator" };
+  const starts: string[] = [];
+  for (const [route, { role, startsWork: begins = false }] of Object.entries(ROUTES)) {
+    const method = route.split(" ")[0]!;
+    const needed = open.test(route) ? "anyone" : others[route] ?? byMethod[method] ?? "admin";
+    assert.equal(role, needed, route);
+    if (begins) starts.push(route);
+  }
+  // what counts for ETL_TRIGGERS_PER_MINUTE
+  const small = /\/(cancel|pause|resume|alerts\/handle|alerts\/test)$/;
+  assert.deepEqual(
+    starts.sort(),
+    Object.keys(ROUTES).filter((route) =>
+      route.endsWith("/forget") || ROUTES[route]!.role === "operator" && !small.test(route)
+    ).sort(),
+  );
 });
 
 Deno.test("isLoopback() knows the addresses that only this machine reaches", () => {
@@ -126,6 +156,20 @@ Deno.test("what was looked up is used for a short while, looked up anew after a 
   assert.equal(await get(), null);
   answer = "back";
   assert.equal(await get(), "back");
+});
+
+Deno.test("what was looked up is used for five seconds, and for five minutes where nobody can be asked", async () => {
+  let now = 0;
+  let asked = 0;
+  const remembered = new Remembered<string>(() => {
+    return ++asked === 1 ? Promise.resolve("known") : Promise.reject(new Error("down"));
+  }, { now: () => now });
+  for (const [at, looks] of [[0, 1], [4_999, 1], [5_000, 2], [300_000, 3]] as const) {
+    now = at;
+    assert.deepEqual([await remembered.get("a"), asked], ["known", looks], `after ${at} ms`);
+  }
+  now = 305_000;
+  await assert.rejects(remembered.get("a"), /down/);
 });
 
 Deno.test("an answer from before a change is not kept", async () => {

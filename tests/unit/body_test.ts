@@ -31,7 +31,7 @@ Deno.test("a body of more values than the main thread parses in a moment is refu
   }
 });
 
-Deno.test("a body has 1 MiB at most, and where a conf may hold records 8 MiB", () => {
+Deno.test("a body has 1 MiB at most, where a conf may hold records 8 MiB, a suite 4 MiB and a form 16 KiB", () => {
   const large = Object.keys(ROUTES).filter((route) => bodyBytesOf(route) > 1 << 20);
   assert.deepEqual(large.sort(), [
     "POST /api/etl/preview",
@@ -40,6 +40,9 @@ Deno.test("a body has 1 MiB at most, and where a conf may hold records 8 MiB", (
     "POST /api/suites/try",
     "PUT /api/suites/{name}",
   ]);
-  assert.equal(Math.max(...large.map(bodyBytesOf)), 8 << 20);
+  assert.deepEqual(large.map((route) => bodyBytesOf(route) >> 20), [8, 8, 8, 8, 4]);
+  for (const form of ["POST /etl/sign-in", "POST /etl/sign-out", "POST /etl/preferences"]) {
+    assert.equal(bodyBytesOf(form), 16 << 10, form);
+  }
   assert.equal(bodyBytesOf(undefined), 1 << 20);
 });
