@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { Gate, guardedBody, Turns } from "../../routes/shared/load.ts";
+import { Hono } from "hono";
+import {
+  Gate,
+  guardedBody,
+  limitLoad,
+  limitRequests,
+  staysOpen,
+  Turns,
+  uploads,
+} from "../../routes/shared/load.ts";
 import { SharedLookup } from "../../routes/shared/lookups.ts";
 import { say } from "../../vocabulary/messages.ts";
 import { Problem } from "../../vocabulary/problem.ts";
@@ -142,6 +151,7 @@ Deno.test("guardedBody() gives up a body whose bytes come too slowly, although t
   });
   await assert.rejects(new Response(guardedBody(drip, { timeoutMs: 500 }).stream).bytes(), {
     status: 408,
+    message: /less than 32 KiB a second/,
   });
   assert.ok(sent < 150, "it is given up while it comes");
 });
@@ -152,4 +162,86 @@ Deno.test("guardedBody() ends where a block is refused", async () => {
   const guarded = guardedBody(stream, { timeoutMs: 1000, onBlock: (bytes) => gate.enter(bytes) });
   await assert.rejects(new Response(guarded.stream).bytes(), { status: 503 });
   assert.ok(state.cancelled);
+});
+
+/**
+ * Answers how many of `most` requests of each caller are let in, and what the next one is answered. Those that are in stay
+ * in until the next call. Callers without a token begin with "?"; without a caller the server is open.
+ */
+function busyServer() {
+  const MIB = 1 << 20;
+  let leaving: (() => void)[] = [];
+  let answers: Promise<Response>[] = [];
+  let inside = () => {};
+  const app = new Hono();
+  app.onError((error, c) => c.body(null, (error as Problem).status as 429 | 503));
+  app.use(limitLoad({
+    maxRequests: 64,
+    maxStreams: 80,
+    maxUploads: 8,
+    maxBodiesBytes: 40 * MIB,
+    bodyTimeoutMs: 60_000,
+  }));
+  app.use((c, next) => {
+    const key = c.req.header("caller") ?? "";
+    c.set("caller", { key, known: !key.startsWith("?"), shares: key !== "" });
+    return next();
+  });
+  app.use(limitRequests());
+  app.all("*", async (c) => {
+    if (c.req.path === "/stream") staysOpen(c);
+    if (c.req.path === "/upload") uploads(c);
+    if (c.req.path === "/body") await c.req.arrayBuffer();
+    inside();
+    await new Promise<void>((leave) => leaving.push(leave));
+    return c.body(null, 204);
+  });
+  return {
+    async let(path: string, { caller = "", most = 100, bytes = 0 } = {}) {
+      for (let n = 0; n < most; n++) {
+        const entered = new Promise<"in">((resolve) => inside = () => resolve("in"));
+        const answer = Promise.resolve(app.request(path, {
+          headers: { caller },
+          ...(bytes === 0 ? {} : { method: "POST", body: new Uint8Array(bytes) }),
+        }));
+        answers.push(answer);
+        const status = await Promise.race([entered, answer.then((response) => response.status)]);
+        if (status !== "in") return [n, status];
+      }
+      return [most, "in"];
+    },
+    async leave() {
+      for (const each of leaving) each();
+      await Promise.all(answers);
+      [leaving, answers] = [[], []];
+    },
+  };
+}
+
+Deno.test("one caller has a share of what a server takes on, strangers have places of their own, and probes are answered", async () => {
+  const MIB = 1 << 20;
+  const server = busyServer();
+  assert.deepEqual(await server.let("/", { caller: "ann" }), [48, 429], "three quarters");
+  assert.deepEqual(
+    await server.let("/", { caller: "?1" }),
+    [8, 429],
+    "an eighth of them an address",
+  );
+  assert.deepEqual(await server.let("/", { caller: "bob" }), [16, 503]);
+  for (const each of ["?2", "?3", "?4"]) await server.let("/", { caller: each, most: 8 });
+  assert.deepEqual(await server.let("/", { caller: "?5" }), [0, 503], "half as many strangers");
+  for (const path of ["/livez", "/readyz", "/api/etl/health", "/api/etl/metrics"]) {
+    assert.deepEqual(await server.let(path, { caller: "bob", most: 1 }), [1, "in"], path);
+  }
+  await server.leave();
+  assert.deepEqual(await server.let("/"), [64, 503], "all of it where no token is needed");
+  await server.leave();
+  assert.deepEqual(await server.let("/stream", { caller: "ann" }), [20, 429], "a quarter");
+  assert.deepEqual(await server.let("/upload", { caller: "ann" }), [6, 429], "three quarters");
+  await server.leave();
+  const body = { caller: "ann", bytes: 10 * MIB };
+  assert.deepEqual(await server.let("/body", body), [2, 429], "half of the bytes");
+  const small = { caller: "?1", bytes: MIB };
+  assert.deepEqual(await server.let("/body", small), [1, 429], "1 MiB an address");
+  await server.leave();
 });
