@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { MAINTENANCE_TASKS } from "../../store/maintenance.ts";
+import type { RunEnd } from "../../store/reactions.ts";
+import type { RunRow } from "../../store/runs.ts";
+import { StatsdReporter } from "../../telemetry/integrations/statsd.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -191,6 +194,38 @@ Deno.test("StatsD gets DogStatsD tags and another prefix when asked, and is not 
   });
   const run = await post(server.address, "/api/etl/run?wait=true", { batch_size: 5 });
   assert.equal(run.state, "succeeded");
+});
+
+Deno.test("StatsD is told of a run's delay once, of retries of the load alone, of dry runs that ended well, and of what no vacuum reached", async () => {
+  await using statsd = await statsdServer();
+  const settings = { host: "127.0.0.1", port: statsd.port, prefix: "a", tags: false };
+  const reporter = new StatsdReporter(settings);
+  const at = new Date(0);
+  for (const attempt of [1, 2]) {
+    reporter.attemptStarted({ attempt, started_at: at, requested_at: at } as RunRow);
+  }
+  for (const kind of ["prepare", "publish"]) reporter.retried("r", { kind, attempt: 1 });
+  for (const state of ["failed", "succeeded"]) {
+    const run = { state, dry_run: true, started_at: null, requested_at: "2026-01-01T00:00:00Z" };
+    reporter.runEnded({
+      run: { ...run, ended_at: run.requested_at },
+      stages: [],
+      expectations_failed: 0,
+      dataset_event: false,
+    } as unknown as RunEnd);
+  }
+  const figures = { deleted: {}, retentionDays: {}, refreshed: 2 };
+  reporter.maintained({ ...figures, vacuumed: { tables: 3, failed: 1 } });
+  await reporter.close();
+  const gauge = "a.etl_maintenance.vacuum_failed_count:1|g";
+  await waitFor(() => statsd.lines.includes(gauge), { what: "the last line" });
+  const told = (name: string) => statsd.lines.filter((line) => line.startsWith(`a.${name}:`));
+  assert.equal(told("dagrun.schedule_delay.etl_improved").length, 1);
+  assert.equal(told("etl_improved.load.retry").length, 1);
+  assert.equal(told("etl_improved.load.dry_run").length, 1);
+  assert.deepEqual(told("etl_maintenance.vacuum_completed"), [
+    "a.etl_maintenance.vacuum_completed:0|g",
+  ]);
 });
 
 Deno.test("StatsD is told of an end of a run that could not be judged, and of a refresh that failed", async (t) => {
