@@ -140,6 +140,10 @@ Deno.test("mails of an incident belong together, a repetition has the same id, a
     { notification_id: string },
   ];
   assert.equal(header(raised!.text, "Message-ID"), `<${id}@etl.test>`);
+  await engine
+    .sql`select etl.raise_alert('run_failed', ${"night\r\nBcc: spy@etl.test"}, 'It broke again.')`;
+  await waitFor(() => smtp.mails.length === 3, { what: "the next incident" });
+  assert.notEqual(header(smtp.mails[2]!.text, "References"), header(raised!.text, "References"));
   assert.deepEqual(new Set(smtp.passwords), new Set(["pass word"]));
   assert.match(reacting.log.join("\n"), /does not take mails to gone@etl\.test/);
 });
@@ -215,6 +219,7 @@ Deno.test("Teams and PagerDuty get what they take, within their limits", () => {
     `https://etl.test/etl/alerts#do-${kind}`,
   ]);
   const [trigger] = pagerDutyEvents(notification("raised"), "https://etl.test/base");
+  assert.equal(trigger!.client_url, "https://etl.test/base/etl/alerts");
   assert.equal(
     (trigger!.links as { href: string }[])[1]!.href,
     `https://etl.test/base/etl/alerts#do-${kind}`,

@@ -1733,4 +1733,20 @@ export const REACTIONS: Mutant[] = [
     breaks: "a vacuum that did not reach every table is not told as complete",
     tests: ["integration/statsd_test.ts: StatsD is told of a run's delay once"],
   },
+  {
+    id: "reactions/mail-thread",
+    file: "telemetry/integrations/email.ts",
+    find: ".update(`${fingerprint} ${opened_at}`)",
+    replace: ".update(fingerprint)",
+    breaks: "each incident is a thread of mails of its own",
+    tests: ["integration/alerts_channels_test.ts: mails of an incident belong together"],
+  },
+  {
+    id: "reactions/pagerduty-page",
+    file: "telemetry/integrations/pagerduty.ts",
+    find: "client_url: `${publicUrl}/etl/alerts`,",
+    replace: "client_url: publicUrl,",
+    breaks: "PagerDuty leads to the page of alerts",
+    tests: ["integration/alerts_channels_test.ts: Teams and PagerDuty get what they take"],
+  },
 ];

@@ -56,6 +56,31 @@ Deno.test("Profile proposes a set of values that come five times each on average
   assert.doesNotMatch(of(4), /to_be_in_set/);
 });
 
+Deno.test("Profile proposes sets of 20 values at most, three levels deep, of 500 columns, and 32 columns of many values as unique", () => {
+  const columnsOf = (records: SourceRecord[], type: string) =>
+    (profile(records).expectations as { type: string; kwargs: { column?: string } }[])
+      .filter((each) => each.type === type).map(({ kwargs }) => kwargs.column);
+  const repeated = (different: number) =>
+    Array.from({ length: different * 5 }, (_, i) => ({ kind: `k${i % different}` }));
+  const set = "expect_column_values_to_be_in_set";
+  assert.deepEqual(columnsOf(repeated(20), set), ["kind"]);
+  assert.deepEqual(columnsOf(repeated(21), set), []);
+
+  const there = "expect_column_values_to_not_be_null";
+  const deep = { a: { b: { c: 1, d: { e: 1 } } } };
+  assert.deepEqual(columnsOf([deep], there), ["a.b.c"]);
+
+  const row = (columns: number, value: number) =>
+    Object.fromEntries(Array.from({ length: columns }, (_, i) => [`c${i}`, value]));
+  assert.deepEqual(columnsOf([row(501, 1)], there), Object.keys(row(500, 1)));
+  // no more values than this are counted in memory
+  const many = Array.from({ length: 4_097 }, (_, i) => row(33, i));
+  assert.deepEqual(
+    columnsOf(many, "expect_column_values_to_be_unique"),
+    Object.keys(row(32, 1)),
+  );
+});
+
 Deno.test("Profile does not propose uniqueness when a single value comes twice", () => {
   const records: SourceRecord[] = Array.from({ length: 9_000 }, (_, i) => ({ id: `id ${i}` }));
   assert.match(JSON.stringify(profile(records)), /to_be_unique/);
