@@ -166,7 +166,11 @@ async function writable(dir: string): Promise<Check> {
     );
   }
   const { bsize, bavail } = await statfs(dir);
-  const free = bsize * bavail;
+  return spaceCheck(dir, bsize * bavail);
+}
+
+/** Whether so many free bytes are enough for the spool directory. */
+export function spaceCheck(dir: string, free: number): Check {
   const found = `${dir}, ${(free / GIB).toFixed(1)} GiB free`;
   const remedy = "Free space, or set ETL_SPOOL_DIR: it must hold a run's finished rows.";
   if (free < 0.2 * GIB) return fail("spool", found, remedy);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { listQuarantine } from "../../store/quarantine.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 
 const AT = "2026-01-01T00:00:00Z";
@@ -279,4 +280,137 @@ Deno.test("replay: a record of a CSV file has the key and the values that it had
   const { inserted, unchanged } = again.counts!;
   assert.deepEqual([inserted, unchanged], [0, 2]);
   assert.deepEqual((await engine.rows()).map(({ event_id }) => event_id), ["007", "1.10"]);
+});
+
+Deno.test("replay: it reads the records as the original did, with its parameters, and not as the original was cut", async (t) => {
+  await using engine = await startEngine(t, { transforms: { checks: REFUSES } });
+  const rejected = (source: object, params: object = {}) =>
+    engine.succeed({ min_acceptance_ratio: 0, ...params, source });
+  const given = async (runId: string, body: object = {}) => {
+    const { run_id } = await ask(engine, runId, body);
+    const { params, run_label } = await engine.run(run_id);
+    const entries = Object.entries(params).filter(([, { origin }]) => origin !== "default");
+    const { source, ...rest } = Object.fromEntries(
+      entries.map(([name, { value }]) => [name, value]),
+    );
+    const { records: _records, upload_id: _upload, ...read } = source as Record<string, unknown>;
+    return { read, rest, run_label };
+  };
+  const mapping = {
+    key: "id",
+    version: "n",
+    occurred_at: "at",
+    event_type: "kind",
+    columns: { day: { type: "date", format: "%d/%m/%Y" } },
+    null_values: ["-"],
+    true_values: ["si"],
+    false_values: ["no"],
+  };
+  const records = [{ id: "1", n: 1, at: "no time", kind: "k" }];
+
+  const run = await rejected({ type: "inline", name: "shop", records, ...mapping }, {
+    run_label: "mine",
+    batch_size: 7,
+    chunk_size: 9,
+    overlap: "skip",
+    exclude: ["left_out"],
+    priority: 3,
+  });
+  const { read, rest, run_label } = await given(run.run_id, { set: { db_max_retries: 2 } });
+  assert.deepEqual(read, {
+    type: "inline",
+    name: "shop",
+    format: "ndjson",
+    cells: true,
+    ...mapping,
+  });
+  const { min_acceptance_ratio, run_label: _label, ...others } = rest;
+  assert.equal(run_label, "mine");
+  assert.equal(min_acceptance_ratio, 0);
+  // what is private is what the dataset has declared by now
+  assert.deepEqual(others, {
+    priority: 3,
+    overlap: "queue",
+    db_max_retries: 2,
+    dry_run: false,
+  });
+
+  const unnamed = await rejected({ type: "inline", records, key: "id", occurred_at: "at" }, {
+    run_label: "of its label",
+  });
+  const changed = await given(unnamed.run_id, {
+    set: { source: { occurred_at: null, version: "n" } },
+  });
+  assert.deepEqual(changed.read, {
+    type: "inline",
+    name: "of its label",
+    format: "ndjson",
+    cells: true,
+    key: "id",
+    version: "n",
+  });
+  await Deno.writeTextFile(
+    `${engine.config.transformsDir}/none.ts`,
+    "export const transform = () => { throw new Error('none'); };",
+  );
+  const synthetic = await rejected({ type: "synthetic", seed: 1 }, {
+    batch_size: 2,
+    transform: "none",
+  });
+  assert.deepEqual((await given(synthetic.run_id)).read, {
+    type: "inline",
+    name: "synthetic",
+    format: "ndjson",
+    cells: true,
+    key: "id",
+    event_type: { field: "event_type" },
+    occurred_at: "occurred_at",
+  });
+});
+
+Deno.test("replay: where its records come from cannot be set", async (t) => {
+  await using engine = await startEngine(t);
+  const run = await engine.load([mendable("a", "1")], { source: SOURCE });
+  for (const name of ["type", "format", "upload_id", "records", "cells", "path", "url", "name"]) {
+    const answer = await engine.post(`/api/etl/runs/${run.run_id}/quarantine/replay`, {
+      set: { source: { [name]: "x", key: "id" } },
+    });
+    assert.equal(answer.status, 422, name);
+    assert.deepEqual((await answer.json()).errors.map(({ field }: { field: string }) => field), [
+      `set.source.${name}`,
+    ]);
+  }
+  const whole = await engine.post(`/api/etl/runs/${run.run_id}/quarantine/replay`, {
+    set: { source: ["x"] },
+  });
+  assert.equal(whole.status, 422);
+});
+
+Deno.test("quarantine: a page has at least one record, as many as its bytes take, and texts as long as they are shown", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const long = { at: "no time", text: "x".repeat(1_000) };
+  const run = await engine.load(
+    [{ id: "a", ...long }, { id: "b", ...long }, { id: "c", ...long }],
+    {
+      source: SOURCE,
+    },
+  );
+  const page = { after: [-1, -1, -1] as [number, number, number], limit: 3 };
+  const of = async (options: object) =>
+    await listQuarantine(sql, run.run_id, { ...page, ...options });
+  assert.deepEqual([(await of({})).rows.length, (await of({})).more], [3, false]);
+  for (const [bytes, count] of [[1, 1], [1_500, 1], [2_200, 2]] as const) {
+    const { rows, more } = await of({ bytes });
+    assert.deepEqual([rows.length, more], [count, true], `${bytes}`);
+  }
+  const [short] = (await of({ shown: 10 })).rows;
+  assert.equal(short!.raw.length, 11);
+  assert.ok(short!.raw.endsWith("…"));
+  await sql`update etl.quarantine set record = raw, raw_bytes = convert_to(raw, 'UTF8')`;
+  const [cut] = (await of({ shown: 10 })).rows;
+  assert.deepEqual([cut!.record, cut!.raw_base64], [null, null], "half of a JSON text is none");
+  const [all] = (await of({})).rows;
+  assert.equal(all!.record, all!.raw);
+  assert.equal(atob(all!.raw_base64!), all!.raw);
 });

@@ -148,6 +148,8 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
 
   await t.step("a text that is not what the file has is quarantined, with its column", async () => {
     database.exec(`
+      create table "names" (id integer primary key, "__proto__" text, "constructor" integer, "2" text, "1" text);
+      insert into "names" values (1, 'p', 2, 'two', 'one');
       create table texts (id integer primary key, t text, u text);
       insert into texts values
         (1, cast(x'ff41' as text), 'x'), (2, 'a' || char(0) || 'b', 'x'), (3, 'x', cast(x'f09f9a' as text)),
@@ -164,6 +166,11 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
     assert.deepEqual(
       rejected.map(({ rule, message }) => [rule, /text in (\w+) is/.exec(message)?.[1]]),
       [["encoding", "t"], ["nul_character", "t"], ["encoding", "u"], ["encoding", "t"]],
+    );
+    await engine.succeed(conf({ table: "names" }, "names"));
+    assert.equal(
+      await payload("names", "1"),
+      '{"1": "one", "2": "two", "id": 1, "__proto__": "p", "constructor": 2}',
     );
     // a query has no rowid: what has another length is found all the same
     const query = "select id, t from texts where id in (1, 2, 4) -- some of them";

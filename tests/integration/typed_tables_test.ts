@@ -539,6 +539,18 @@ Deno.test("fields without a column fail the run before anything is loaded, or se
   assert.deepEqual({ ...one }, { rule: "unknown_field", field: "extra" });
 });
 
+Deno.test("a field called __proto__ is one as any other: without a column it is told of, and with one it is stored", async (t) => {
+  await using engine = await startEngine(t);
+  await load(engine, [{ id: 1, a: 1 }]);
+  const records = [{ id: 2, a: 2, ["__proto__"]: 5 }, { id: 3, a: 3, ["__proto__"]: "five" }];
+  const frozen = await load(engine, records);
+  assert.match(frozen.error?.detail ?? "succeeded", /__proto__ \(text, in 2 records, such as 5\)/);
+  const wider = await load(engine, records, { schema_policy: "evolve" });
+  assert.equal(wider.state, "succeeded", JSON.stringify(wider.error));
+  const rows = await engine.sql`select id, proto as value from orders where id > 1 order by id`;
+  assert.deepEqual(rows.map(({ value }) => value), ["5", "five"]);
+});
+
 Deno.test("a dry run makes no typed table, no records make none, and a record without key is its own", async (t) => {
   await using engine = await startEngine(t);
   const dry = await load(engine, [{ id: 1 }, { id: 2 }], { dry_run: true });

@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { readConfig } from "../../server/config.ts";
+import {
+  type Check,
+  environmentChecks,
+  machineChecks,
+  programChecks,
+  serviceChecks,
+  spaceCheck,
+} from "../../scripts/doctor/checks.ts";
+
+const config = (env: Record<string, string> = {}) =>
+  readConfig({ KPIS_PG_DSN: "postgres://u@127.0.0.1/x", ETL_PORT: "0", ...env }, 1);
+
+const named = (checks: Check[], name: string) => {
+  const found = checks.find((each) => each.name === name);
+  assert.ok(found, `${name} in ${JSON.stringify(checks)}`);
+  return found;
+};
+
+/** A manifest of the dashboard that names one file. */
+const manifestOf = (file: string) => ({
+  sources: "",
+  scripts: {},
+  style: file,
+  noscript: file,
+  font: file,
+  icon: file,
+  files: [file],
+});
+
+/** A server that answers everything with one status. */
+function answering(status: number, headers: Record<string, string> = {}) {
+  const asked: string[] = [];
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
+    asked.push(new URL(request.url).pathname);
+    return new Response(null, { status, headers });
+  });
+  return {
+    url: `http://127.0.0.1:${server.addr.port}`,
+    asked,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
+
+Deno.test("doctor: any answer but an error of the server's own says that a service is there, and no redirect is followed", async () => {
+  for (const [status, state] of [[204, "ok"], [404, "ok"], [499, "ok"], [500, "warn"]] as const) {
+    await using peer = answering(status);
+    const checks = await serviceChecks(config({ MLFLOW_TRACKING_URI: peer.url }));
+    assert.equal(named(checks, "MLflow").state, state, `${status}`);
+  }
+  await using other = answering(500);
+  await using redirects = answering(302, { location: `${other.url}/elsewhere` });
+  const checks = await serviceChecks(config({ MLFLOW_TRACKING_URI: redirects.url }));
+  assert.equal(named(checks, "MLflow").state, "ok");
+  assert.deepEqual(other.asked, []);
+});
+
+Deno.test("doctor: a mail server is looked for where mails are sent to", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  const mail = { ETL_ALERT_EMAIL_FROM: "a@example.com", ETL_ALERT_EMAIL_TO: "b@example.com" };
+  const look = async (url: string) =>
+    named(await serviceChecks(config({ ...mail, ETL_SMTP_URL: url })), "mail server");
+  assert.equal((await look(`smtp://127.0.0.1:${port}`)).state, "ok");
+  assert.equal((await look("smtp://127.0.0.1:1")).state, "warn");
+});
+
+Deno.test("doctor: a channel is enough for alerts, a mail server too; whoever listens to others has to name them", () => {
+  const states = (env: Record<string, string>, name: string) =>
+    environmentChecks({ ETL_PUBLIC_URL: "https://etl.example.com", ...env }).checks
+      .filter((check) => check.name === name).map(({ state }) => state);
+  assert.deepEqual(states({}, "alerts"), ["warn"]);
+  for (
+    const channel of [
+      { SLACK_WEBHOOK: "https://hooks.example.com/x" },
+      { ETL_ALERT_WEBHOOK: "https://hooks.example.com/x" },
+      { ETL_ALERT_TEAMS_WEBHOOK: "https://hooks.example.com/x" },
+      {
+        ETL_SMTP_URL: "smtp://127.0.0.1:1",
+        ETL_ALERT_EMAIL_FROM: "a@example.com",
+        ETL_ALERT_EMAIL_TO: "b@example.com",
+      },
+    ]
+  ) {
+    assert.deepEqual(states(channel, "alerts"), ["ok"], JSON.stringify(channel));
+  }
+  assert.deepEqual(states({}, "access"), [], "localhost needs no name");
+});
+
+Deno.test("doctor: a directory that is missing is told from one that may not be read, and little space from none", async () => {
+  const dir = await Deno.makeTempDir();
+  const file = join(dir, "a file");
+  await Deno.writeTextFile(file, "");
+  const data = async (path: string) =>
+    named(await machineChecks(dir, config({ ETL_DATA_DIR: path })), "data");
+  assert.equal((await data(join(dir, "none"))).state, "warn");
+  const unreadable = await data(file);
+  assert.equal(unreadable.state, "fail");
+  assert.match(unreadable.found, /cannot be read/);
+  await Deno.remove(dir, { recursive: true });
+  const gib = 2 ** 30;
+  const states = [0.19, 0.21, 1.9, 2.1].map((free) => spaceCheck("/spool", free * gib).state);
+  assert.deepEqual(states, ["fail", "warn", "warn", "ok"]);
+});
+
+Deno.test("doctor: packages with peers are found, and the dashboard is whole or what is missing is named", async () => {
+  const dir = await Deno.makeTempDir();
+  const write = async (path: string, content: unknown) => {
+    await Deno.mkdir(join(dir, path, ".."), { recursive: true });
+    await Deno.writeTextFile(join(dir, path), JSON.stringify(content));
+  };
+  await write("deno.json", { imports: { hono: "npm:hono@1", peers: "npm:@x/peers@^2" } });
+  await write("deno.lock", {
+    specifiers: { "npm:hono@1": "1.2.3", "npm:@x/peers@^2": "2.0.0_hono@1.2.3" },
+  });
+  await write("node_modules/.deno/hono@1.2.3/package.json", {});
+  const packages = async () => named(await programChecks(dir), "npm packages");
+  assert.match((await packages()).found, /not installed: @x\/peers@2\.0\.0/);
+  await write("node_modules/.deno/@x+peers@2.0.0_1/package.json", {});
+  assert.equal((await packages()).state, "ok");
+
+  const dashboard = async () => named(await programChecks(dir), "dashboard");
+  await write(".data/assets/manifest.json", { of: "another version" });
+  assert.match((await dashboard()).found, /of another version/);
+  await write(".data/assets/manifest.json", manifestOf("site.css"));
+  assert.match((await dashboard()).found, /site\.css is missing/);
+  await write(".data/assets/site.css", "");
+  assert.equal((await dashboard()).state, "ok");
+  await Deno.remove(dir, { recursive: true });
+});
