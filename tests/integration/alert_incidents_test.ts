@@ -104,6 +104,45 @@ Deno.test("ends of a label that are judged in the other order leave the same inc
   );
 });
 
+Deno.test("POST /api/alerts/handle acts on an open incident, for an hour unless it is told otherwise", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`select etl.raise_alert('stale', 'd', 'm')`;
+  const handle = (body: object) =>
+    engine.post("/api/alerts/handle", { fingerprint: "stale:d", ...body });
+  const silence = async () => {
+    const [row] =
+      await sql`select coalesce(extract(epoch from silenced_until - now()) / 60, 0)::float8 as minutes
+      from etl.alert_states`;
+    return Math.round(row!.minutes);
+  };
+  assert.deepEqual(await (await handle({ action: "acknowledge", minutes: 5 })).json(), {
+    fingerprint: "stale:d",
+    action: "acknowledge",
+  });
+  assert.equal(await silence(), 0);
+  const [audit] =
+    await sql`select details from public.etl_improved_audit where event = 'alert_acknowledge'`;
+  assert.deepEqual(audit!.details, { fingerprint: "stale:d" }, "nothing ends after a time");
+  await handle({ action: "silence" });
+  assert.equal(await silence(), 60);
+  await handle({ action: "silence", minutes: 5 });
+  assert.equal(await silence(), 5);
+  for (
+    const wrong of [{ action: "mute" }, { action: "silence", minutes: 0 }, {
+      action: "silence",
+      minutes: 525_601,
+    }]
+  ) {
+    assert.equal((await handle(wrong)).status, 400, JSON.stringify(wrong));
+  }
+  assert.equal((await handle({ action: "close", fingerprint: "stale:e" })).status, 404);
+  await handle({ action: "close" });
+  assert.deepEqual((await (await engine.request("/api/alerts/open")).json()).items, []);
+  const [alert] = (await (await engine.request("/api/alerts/recent")).json()).data;
+  assert.deepEqual([alert.kind, alert.ratio, alert.at], ["stale", null, alert.created_at]);
+});
+
 Deno.test("an incident is acknowledged, silenced and closed by somebody, who is named", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;

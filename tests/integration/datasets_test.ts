@@ -77,4 +77,13 @@ Deno.test("each dataset is listed with its last event, who reads it, and when it
     ["reader", true, 1, 2, "2026-01-03T00:00:00.000Z", "new"],
     ["writer", true, 0, 0, null, null],
   ]);
+
+  // who is not there gets nothing, and is not mistaken for somebody without failures
+  const unknown = await engine.post("/api/consumers/none/redeliver");
+  assert.equal(unknown.status, 404);
+  assert.match((await unknown.json()).detail, /gone, reader, writer/);
+  const again = await engine.post("/api/consumers/reader/redeliver");
+  assert.deepEqual(await again.json(), { redelivered: 2 });
+  const retired = await engine.post("/api/etl/downstream", { analysis_type: "gone" });
+  assert.equal(retired.status, 422, "a consumer that no server has any more");
 });

@@ -307,12 +307,19 @@ Deno.test("a model is tried as its file is now: it is said what it would do or w
     assert.match((await tried()).detail, /^tried\.sql:5:15: relation "nowhere" does not exist/);
     await write("insert into public.tried select 1;\ncommit");
     assert.match((await tried()).detail, /^tried\.sql:4:1: .*one transaction/);
-    for (const name of ["other", "..%2ftried"]) assert.equal((await tried(name)).status, 404);
+    const outside = `${dir}_outside.sql`;
+    await Deno.writeTextFile(
+      outside,
+      "-- listens: public.orders\n-- writes: public.tried\nselect 1",
+    );
+    const up = `..%2f${outside.slice(outside.lastIndexOf("/") + 1, -".sql".length)}`;
+    for (const name of ["other", up]) assert.equal((await tried(name)).status, 404);
     assert.equal((await engine.sql`select from public.tried`).length, 0);
     assert.equal(
       (await engine.sql`select from etl.dataset_events where emitted_by = 'tried'`).length,
       0,
     );
+    await Deno.remove(outside);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
