@@ -538,6 +538,10 @@ export const MESSAGES = {
     "{n} rows have no value in the cursor column {column} and are not read; a run with full_refresh reads them.",
     "{n} filas no tienen valor en la columna de cursor {column} y no se leen; una ejecución con full_refresh las lee.",
   ],
+  "sorted-elsewhere": [
+    'Rows of {what} are in a foreign table, and its page key {column} is text: if the two servers sort texts differently, rows are missed. Page by columns that are no texts, or by one with collate "C" in a query.',
+    'Hay filas de {what} en una tabla foránea, y su clave de paginación {column} es texto: si los dos servidores ordenan los textos de otra manera, se pierden filas. Pagine por columnas que no sean texto, o por una con collate "C" en una consulta.',
+  ],
   "fewer-read": [
     "The source had {counted} rows when the run began, and {read} were read: the others were deleted meanwhile, or their page key changed.",
     "La fuente tenía {counted} filas al empezar la ejecución, y se leyeron {read}: las demás se borraron entretanto, o cambió su clave de paginación.",

@@ -45,8 +45,8 @@ export const PROBLEM_MESSAGES = {
     "Los parámetros de la ejecución no son válidos: {errors}",
   ],
   "source-not-steady": [
-    "The source may miss what moves while it is read, and a mirror would delete that: its module does not say that it is steady, or a table is paged by columns that are not part of source.key. Nothing was read. Add those columns to the key, or name unique columns of the key in page_key, or use on_missing: mark, which marks such rows until they are found again.",
-    "La fuente puede perderse lo que se mueve mientras se lee, y un mirror lo borraría: su módulo no dice que sea estable, o una tabla se lee por páginas según columnas que no forman parte de source.key. No se leyó nada. Añada esas columnas a la clave, o nombre columnas únicas de la clave en page_key, o use on_missing: mark, que marca esas filas hasta que se encuentren de nuevo.",
+    "The source may miss what moves while it is read, and a mirror would delete that: its module does not say that it is steady, or a table is paged by columns that are not part of source.key, or by texts of a foreign table. Nothing was read. Add those columns to the key, or name unique columns of the key in page_key, or use on_missing: mark, which marks such rows until they are found again.",
+    "La fuente puede perderse lo que se mueve mientras se lee, y un mirror lo borraría: su módulo no dice que sea estable, o una tabla se lee por páginas según columnas que no forman parte de source.key, o por textos de una tabla foránea. No se leyó nada. Añada esas columnas a la clave, o nombre columnas únicas de la clave en page_key, o use on_missing: mark, que marca esas filas hasta que se encuentren de nuevo.",
   ],
   "table-distributed": [
     "{table} is distributed over several servers (Citus). Rows are added and changed there; write: replace and mirror, and feeds with deletions, need a table of one server. Nothing was changed.",

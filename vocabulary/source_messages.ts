@@ -516,8 +516,8 @@ export const SOURCE_MESSAGES = {
     "source.cursor_sortable: true, u otra columna",
   ],
   "exact-needs-table": [
-    'The cursor mode "exact" compares the transactions that wrote rows, which only tables know: name the table as source.table, or use the mode "window" with a lookback.',
-    'El modo de cursor "exact" compara las transacciones que escribieron las filas, que solo conocen las tablas: nombre la tabla en source.table, o use el modo "window" con un lookback.',
+    'The cursor mode "exact" compares the transactions that wrote rows, which only tables know, foreign ones not: name the table as source.table, or use the mode "window" with a lookback.',
+    'El modo de cursor "exact" compara las transacciones que escribieron las filas, que solo conocen las tablas, no las foráneas: nombre la tabla en source.table, o use el modo "window" con un lookback.',
   ],
   "many-tables": [
     '{n} tables of connection "{name}" are called {patterns}, and {most} at most are taken: name fewer.',

@@ -327,6 +327,42 @@ for (const [what, sql] of Object.entries(MEANWHILE)) {
   });
 }
 
+Deno.test("postgres source says that texts of a foreign table may be sorted differently there, and refuses exact cursors of one", async (t) => {
+  await using db = await shop(t, "create table plain (k text primary key, n int)");
+  const { hostname, port, username, password, pathname } = new URL(db.ctx.connections.shop!);
+  await db.run(
+    `create extension postgres_fdw;
+     create server there foreign data wrapper postgres_fdw
+       options (host '${hostname}', port '${port}', dbname '${pathname.slice(1)}');
+     create user mapping for current_user server there
+       options (user '${username}', password '${decodeURIComponent(password)}');
+     create table parted (k text, n int) partition by range (n);
+     create foreign table part partition of parted for values from (0) to (9)
+       server there options (table_name 'plain');
+     create view seen as select * from parted;
+     insert into plain values ('a', 1), ('B', 2), ('c', 3)`,
+  );
+  const read = async (rest: object) =>
+    await readAll({ type: "postgres", connection: "shop", key: ["k", "n"], ...rest }, db.ctx);
+  for (const table of ["part", "parted", "seen"]) {
+    const { plan, records } = await read({ table, page_key: ["n", "k"] });
+    assert.equal(records.length, 3);
+    assert.equal(plan.pin.steady, false);
+    assert.match(plan.warnings[0]!, new RegExp(`^Rows of ${table} of .* page key k is text`));
+  }
+  const query = 'select k collate "C" as k, n from seen';
+  const steady = [{ table: "plain" }, { table: "part", page_key: ["n"] }, {
+    query,
+    page_key: ["k"],
+  }];
+  for (const rest of steady) {
+    const { plan, records } = await read(rest);
+    assert.deepEqual([records.length, plan.warnings, plan.pin.steady], [3, [], undefined]);
+  }
+  const exact = read({ table: "parted", page_key: ["n"], cursor: "n", cursor_mode: "exact" });
+  assert.match((await rejection(exact)).message, /"exact".*only tables know, foreign ones not/);
+});
+
 Deno.test("postgres source reads the columns that there were when it was planned: one that comes later is in no row", async (t) => {
   await using db = await shop(t, ORDERS);
   const conf = sourceConf({ type: "postgres", connection: "shop", table: "orders" });

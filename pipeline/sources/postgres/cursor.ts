@@ -3,7 +3,14 @@ import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import type { CursorPosition } from "../source.ts";
-import { fromClause, Params, relationKind, type TypedColumn, typedColumns } from "./relation.ts";
+import {
+  fromClause,
+  Params,
+  readsForeign,
+  relationKind,
+  type TypedColumn,
+  typedColumns,
+} from "./relation.ts";
 
 /** What of a type can be a cursor: how its values that never pass are told, and how a lookback is taken off. */
 interface CursorKind {
@@ -158,10 +165,10 @@ function kindOf(conf: PostgresConf & { cursor: string }, type: string): CursorKi
   return kind;
 }
 
-/** A row's xmin is that of a table; views and queries have none. */
+/** A row's xmin is that of a table; views, queries and rows of foreign tables have none. */
 async function requireXmin(client: Client, conf: PostgresConf): Promise<void> {
   const kind = await relationKind(client, conf);
-  if (["r", "p", "m"].includes(kind ?? "")) return;
+  if (["r", "p", "m"].includes(kind ?? "") && !await readsForeign(client, conf)) return;
   throw new Problem("invalid-conf", {
     detail: say("exact-needs-table", {}),
     errors: [{

@@ -14,6 +14,7 @@ import {
   type PlannedColumns,
   plannedColumns,
   primaryKey,
+  readsForeign,
   sourceFields,
   type TypedColumn,
   valueTuple,
@@ -67,6 +68,12 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
     const { rows: [session] } = await client.query<{ role: string }>("select current_user as role");
     warnings.push(say("rows-hidden", { what: describeSource(conf), role: session!.role }));
   }
+  const sortedTwice = await sortedElsewhere(client, conf, key);
+  if (sortedTwice !== undefined) {
+    warnings.push(
+      say("sorted-elsewhere", { what: describeSource(conf), column: sortedTwice }),
+    );
+  }
   if (conf.page_key !== undefined) await refuseNullKeys(client, conf, { key, cursor });
   const { bounds, capped } = await keyBounds(client, conf, { key, cursor, ctx });
   refuseManySlices(bounds.length);
@@ -96,8 +103,10 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
     records,
     slices,
     warnings,
-    // a row whose page key changes may be in no page
-    ...(identify(key.map(({ name }) => name), conf.key) ? {} : { steady: false }),
+    // a row whose page key changes may be in no page, nor one that two servers place differently
+    ...(identify(key.map(({ name }) => name), conf.key) && sortedTwice === undefined
+      ? {}
+      : { steady: false }),
     // with a cursor a row that changes meanwhile is the next run's
     ...(cursor === undefined ? { counted: records } : {
       cursor_mode: cursor.mode,
@@ -124,6 +133,32 @@ async function hidesRows(client: Client, conf: PostgresConf): Promise<boolean> {
   } finally {
     await client.query("rollback to savepoint etl_whole");
   }
+}
+
+/**
+ * A text column of the page key whose values two servers compare, where the rows are those of a foreign table: the order here
+ * may be another than there. One whose collation is C, by its declaration or a query, has one order everywhere.
+ */
+async function sortedElsewhere(
+  client: Client,
+  conf: PostgresConf,
+  key: TypedColumn[],
+): Promise<string | undefined> {
+  const { rows: texts } = await client.query<{ name: string }>(
+    `select k.name from unnest($1::text[], $2::text[]) with ordinality as k (name, type, place)
+     join pg_type as t on t.oid = k.type::regtype and t.typcollation <> 0 order by k.place`,
+    [key.map(({ name }) => name), key.map(({ type }) => type)],
+  );
+  if (texts.length === 0 || !await readsForeign(client, conf)) return undefined;
+  const { rows: [row] } = await client.query<{ collations: string[] }>(
+    `select array[${
+      texts.map(({ name }) => `pg_collation_for(source_rows.${quoteIdent(name)})`).join(", ")
+    }] as collations
+     from (select) as one left join (select * from ${
+      fromClause(conf)
+    } limit 0) as source_rows on true`,
+  );
+  return texts.find((_, i) => row!.collations[i] !== '"C"')?.name;
 }
 
 interface KeyQuery {

@@ -45,6 +45,14 @@ export async function relationKind(client: Client, conf: PostgresConf): Promise<
   return rows[0]?.kind ?? null;
 }
 
+/** Whether some of the source's rows are those of a foreign table, whatever views or partitions are between. */
+export async function readsForeign(client: Client, conf: PostgresConf): Promise<boolean> {
+  const { rows } = await client.query<{ "QUERY PLAN": string }>(
+    `explain select from ${fromClause(conf)}`,
+  );
+  return rows.some((row) => /^\s*(?:->\s+)?(?:\w+ )?Foreign Scan /.test(row["QUERY PLAN"]));
+}
+
 /** What follows `from`; the source's rows are called `source_rows`. */
 export function fromClause(conf: PostgresConf): string {
   if ((conf.table === undefined) === (conf.query === undefined)) {
