@@ -171,6 +171,43 @@ Deno.test({
       );
     });
 
+    await t.step(
+      "columns that change while a table is read fail its run; one that is added is the next run's",
+      async () => {
+        await mariadb.query(`create table altered (id int primary key, code int);
+          insert into altered select seq, seq from seq_1_to_400`);
+        const source = await openTrusted("mysql", {
+          config: { table: "altered", slice_rows: 200 },
+          since: null,
+          connections: ["shop"],
+          pageSize: 100,
+          maxRecordBytes: 1 << 20,
+        }, {
+          connections: { shop: mariadb.dsn },
+          dataDir: engine.dataDir,
+          signal: new AbortController().signal,
+        });
+        const { slices } = await source.plan();
+        await mariadb.query("alter table altered add later int");
+        const [begun, next] = slices.map((slice) => Array.fromAsync(source.read(slice)));
+        for (const record of [...await begun!, ...await next!].flat()) {
+          assert.deepEqual(Object.keys(record), ["id", "code"]);
+        }
+        const reading = source.read(slices[0]!)[Symbol.asyncIterator]();
+        assert.equal((await reading.next()).value.length, 100);
+        await mariadb.query(
+          "alter table altered modify code varchar(9); update altered set code = lpad(code, 6, '0')",
+        );
+        const rest = Array.fromAsync({ [Symbol.asyncIterator]: () => reading });
+        for (const failing of [rest, Array.fromAsync(source.read(slices[1]!))]) {
+          await assert.rejects(failing, {
+            type: "source-changed",
+            message: /^altered of connection "shop" has other columns/,
+          });
+        }
+      },
+    );
+
     await t.step("only what is newer, with a cursor", async () => {
       const newer = conf("items", { name: "newer", key: ["a", "b"], cursor: "changed" });
       await engine.succeed(newer);

@@ -187,6 +187,22 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/source_postgres_test.ts: may be sorted differently there"],
   },
   {
+    id: "sources/mysql-columns-end",
+    file: "pipeline/sources/modules/mysql.ts",
+    find: "          await columnsAsPlanned(client, context, slice);\n",
+    replace: "",
+    breaks: "a slice is not read with the types of other columns",
+    tests: ["integration/source_mysql_test.ts"],
+  },
+  {
+    id: "sources/mysql-columns-begin",
+    file: "pipeline/sources/modules/mysql.ts",
+    find: "const columns = await columnsAsPlanned(client, context, slice);",
+    replace: "const columns = await columnsOf(client, context);",
+    breaks: "each slice is read with the columns of the plan",
+    tests: ["integration/source_mysql_test.ts"],
+  },
+  {
     id: "sources/postgres-fewer",
     file: "pipeline/run.ts",
     find: "        ...fewerReadWarning(this.#context, metas),\n",

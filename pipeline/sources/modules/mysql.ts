@@ -1,5 +1,6 @@
 import { say } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import type { Connection as CallbackConnection } from "mysql2";
 import mysql from "mysql2/promise";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -31,7 +32,8 @@ const config = z.strictObject({
 
 type Config = z.infer<typeof config>;
 type Key = string[];
-type Slice = { key: string[]; after: Key | null; upto: Key };
+/** `columns`: those of the plan, see {@linkcode digestOf}; without where an earlier version has planned. */
+type Slice = { key: string[]; after: Key | null; upto: Key; columns?: string };
 type Context = SourceContext<Config>;
 
 export default defineSource<Config, Slice>({
@@ -61,7 +63,7 @@ export default defineSource<Config, Slice>({
           offset: slice_rows - 1,
         });
         if (upto === null) return { slices, steady, position };
-        slices.push({ key, after, upto });
+        slices.push({ key, after, upto, columns: digestOf(columns) });
         after = upto;
       }
     }),
@@ -71,7 +73,7 @@ export default defineSource<Config, Slice>({
     const abort = () => client.destroy();
     trusted!.signal.addEventListener("abort", abort, { once: true });
     try {
-      const columns = await columnsOf(client, context);
+      const columns = await columnsAsPlanned(client, context, slice);
       const types = Object.fromEntries(columns.map(({ name, declare }) => [name, declare]));
       let after = slice.after;
       let size = Math.min(pageSize, FIRST_PAGE);
@@ -99,7 +101,11 @@ export default defineSource<Config, Slice>({
           batch.types = types;
           yield batch;
         }
-        if (isLast) return;
+        if (isLast) {
+          // else its pages may have been read as what they are not
+          await columnsAsPlanned(client, context, slice);
+          return;
+        }
         after = keys[page.length - 1]!;
         const fitting = Math.floor(PAGE_BYTES * rows.length / Math.max(1, bytes));
         size = Math.max(1, Math.min(pageSize, size * GROWTH, fitting));
@@ -524,6 +530,32 @@ function keyText(name: string, columns: Column[]): string {
 /** Types that sort by their number, whatever their texts are. */
 const POSITIONS = /^(enum|set)$/;
 const BYTES = /binary|blob/;
+
+/** How many columns there are, and a hash of their names and types. */
+function digestOf(columns: Column[]): string {
+  const sha256 = createHash("sha256").update(JSON.stringify(columns)).digest("base64");
+  return `${columns.length} ${sha256}`;
+}
+
+/**
+ * The columns that the table had when it was planned; what has been added behind them is the next run's.
+ *
+ * @throws {Problem} `source-changed` where they are others by now.
+ */
+async function columnsAsPlanned(
+  client: Client,
+  context: Context,
+  { columns: planned }: Slice,
+): Promise<Column[]> {
+  const columns = await columnsOf(client, context);
+  if (planned === undefined) return columns;
+  const first = columns.slice(0, Number.parseInt(planned));
+  if (digestOf(first) === planned) return first;
+  const { table, connection: name } = readOf(context);
+  throw new Problem("source-changed", {
+    detail: say("columns-changed", { what: say("the-table-of", { table, name }) }),
+  });
+}
 
 const NUMBERS =
   /^(tinyint|smallint|mediumint|int|integer|bigint|decimal|numeric|float|double|real|year|bit)$/;
