@@ -344,7 +344,7 @@ Deno.test("suites are proposed from data", async (t) => {
   });
 
   await t.step("wrong requests are refused", async () => {
-    for (const query of ["?records=0", "?records=9999999", "?records=x", "?name=a%20b"]) {
+    for (const query of ["?records=0", "?records=1000001", "?records=x", "?name=a%20b"]) {
       const { status } = await problemOf(await engine.post(`/api/suites/profile${query}`, conf));
       assert.equal(status, 400, query);
     }

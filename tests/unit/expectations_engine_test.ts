@@ -203,6 +203,14 @@ Deno.test("unexpected values are listed 20 at most, the first ones, each of boun
   assert.equal(result.unexpected_count, 100);
 });
 
+Deno.test("of values that are as common as any other 100 are listed at most", () => {
+  const { result } = validate(
+    [["expect_column_most_common_value_to_be_in_set", { column: "a", value_set: [0] }]],
+    [Array.from({ length: 101 }, (_, i) => ({ a: i }))],
+  ).results[0]!;
+  assert.equal((result.observed_value as unknown[]).length, 100);
+});
+
 Deno.test("event columns are those of the events, whatever the payload has", () => {
   const suite = compile(
     ["expect_column_values_to_be_unique", { column: "event_id" }],

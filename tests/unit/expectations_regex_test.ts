@@ -222,6 +222,16 @@ Deno.test("compileRegex() refuses at once what would have very many states", () 
   timed(() => compileRegex("\\w{1000}")("a".repeat(2_000)));
 });
 
+Deno.test("a pattern has 2,000 characters at most, and 2,500 parts with its repetitions written out", () => {
+  for (const compile of [compileRegex, compileLike]) {
+    assert.equal(compile("a".repeat(2_000))("a"), false);
+    assert.throws(() => compile("a".repeat(2_001)), Problem);
+  }
+  const parts = (count: number) => `a{1000}b{1000}c{${count - 2_003}}`;
+  assert.equal(compileRegex(parts(2_500))("a"), false);
+  assert.throws(() => compileRegex(parts(2_501)), /repetitions written out/);
+});
+
 Deno.test("compileRegex() has the flags a and u at the start, as in Python", () => {
   assert.equal(compileRegex("(?a)^\\w+$")("é"), false);
   assert.equal(compileRegex("(?u)^\\w+$")("é"), true);

@@ -52,6 +52,12 @@ Deno.test("readSuite() reads the keys of 0.18 and writes those of 1.x", () => {
   assert.deepEqual(readSuite(writeSuite(suite)), suite);
 });
 
+Deno.test("readSuite() takes 1,000 expectations, and no more", () => {
+  const many = (count: number) => suiteOf(...Array(count).fill(notNull));
+  assert.equal(readSuite(many(1_000)).expectations.length, 1_000);
+  assert.match(JSON.stringify(problemOf(many(1_001)).errors), /"expectations"/);
+});
+
 Deno.test("readSuite() names the unknown expectation and the nearest known one", () => {
   const problem = problemOf(suiteOf({
     type: "expect_column_value_to_not_be_null",
