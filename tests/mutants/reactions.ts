@@ -1919,4 +1919,12 @@ export const REACTIONS: Mutant[] = [
     breaks: "only files of ETL_CONSUMERS_DIR are tried",
     tests: ["integration/sql_consumer_test.ts: a model is tried"],
   },
+  {
+    id: "reactions/scrape-eighth-day",
+    file: "sql/metrics/totals.sql",
+    find: "d.day > (now() at time zone 'UTC')::date - 7)",
+    replace: "d.day >= (now() at time zone 'UTC')::date - 7)",
+    breaks: "the figures of 7 days are shown, of which today is one",
+    tests: ["integration/prometheus_test.ts: the scrape has every name"],
+  },
 ];
