@@ -74,6 +74,11 @@ Deno.test("typed view: columns by name, of nested fields and list items, next to
     { name: "whole", path: "big", type: "integer" },
   ]);
   assert.equal(view, "public.sales_typed");
+  assert.deepEqual(
+    await rows(sql, "select event_id from sales_typed where tags is null order by 1"),
+    [{ event_id: "2" }, { event_id: "4" }],
+    "JSON's null is null",
+  );
   const found = await rows(
     sql,
     `select event_id, event_type, amount::text, user_id::text, email, tag, n, tags, paid, day::text,
@@ -252,7 +257,8 @@ Deno.test("typed view: everything that is wrong with columns is said at once, an
     { name: "amount", type: "interger" },
     { name: "source", type: "text" },
     { name: "amount", type: "text", paht: "x" },
-    { name: "y".repeat(64), path: "", type: "text" },
+    // in bytes
+    { name: "é".repeat(32), path: "", type: "text" },
     { name: 5, type: 7 },
     "amount",
   ]);
@@ -486,6 +492,7 @@ Deno.test("typed view: columns are proposed from the data", async (t) => {
       "1st": "x",
       empty: {},
       returning: true,
+      deep: { b: { c: { d: { n: 1, e: { f: 1 } } } } },
     },
     `{"amount": 9007199254740993, "price": 2, "day": "2024-02-01", "at": "2024-01-31", "mixed": "x", "huge": 12345678901234567890}`,
   ]);
@@ -514,6 +521,8 @@ Deno.test("typed view: columns are proposed from the data", async (t) => {
       empty: "empty jsonb",
       payload_returning: "returning boolean",
       huge: "huge numeric",
+      deep_b_c_d_n: "deep.b.c.d.n integer",
+      deep_b_c_d_e: "deep.b.c.d.e jsonb",
     },
   );
   await put(sql, columns);

@@ -1930,4 +1930,29 @@ export const LOAD: Mutant[] = [
     breaks: "a source has the module that it names, whatever its own name is",
     tests: ["integration/ways_to_write_test.ts: a conf that could delete what is there"],
   },
+  {
+    id: "load/view-depth",
+    file: "sql/datasets/typed_views.sql",
+    find: "where l.depth < 5 and l.value <> '{}')",
+    replace: "where l.depth < 4 and l.value <> '{}')",
+    breaks: "a proposal expands objects up to five levels deep",
+    tests: ["integration/typed_views_test.ts: typed view: columns are proposed"],
+  },
+  {
+    id: "load/view-name-bytes",
+    file: "sql/datasets/typed_views.sql",
+    find: "(octet_length(column_name) > 63,",
+    replace: "(length(column_name) > 63,",
+    breaks: "a column's name has at most 63 bytes",
+    tests: ["integration/typed_views_test.ts: typed view: everything that is wrong"],
+  },
+  {
+    id: "load/view-null",
+    file: "sql/datasets/typed_views.sql",
+    find:
+      "when 'jsonb' then format('nullif(%s, ''null''::jsonb)', etl.payload_value(d.value ->> 'path', false))",
+    replace: "when 'jsonb' then etl.payload_value(d.value ->> 'path', false)",
+    breaks: "JSON's null is null in a column of jsonb",
+    tests: ["integration/typed_views_test.ts: typed view: columns by name"],
+  },
 ];

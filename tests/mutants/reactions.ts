@@ -1927,4 +1927,12 @@ export const REACTIONS: Mutant[] = [
     breaks: "the figures of 7 days are shown, of which today is one",
     tests: ["integration/prometheus_test.ts: the scrape has every name"],
   },
+  {
+    id: "reactions/daily-replays",
+    file: "sql/metrics/views.sql",
+    find: "      where replay_of is null and ratio is not null\n        and created_at",
+    replace: "      where ratio is not null\n        and created_at",
+    breaks: "daily figures leave out replays",
+    tests: ["integration/prometheus_test.ts: the scrape has every name"],
+  },
 ];
