@@ -85,6 +85,15 @@ Deno.test("history filters by time, label, dry run and status, alone and togethe
       row.dry_run && row.run_label === "label_0" && row.created_at <= "2025-01-01T23:00:00.000Z",
   );
   assert.equal((await page(engine, "status=failed")).items.length, 0);
+  // a time without a zone is UTC, wherever the server is
+  const zone = Deno.env.get("TZ");
+  Deno.env.set("TZ", "Pacific/Auckland");
+  try {
+    await check("start=2025-01-01T10:00", (row) => row.created_at >= "2025-01-01T10:00:00.000Z");
+  } finally {
+    if (zone === undefined) Deno.env.delete("TZ");
+    else Deno.env.set("TZ", zone);
+  }
 });
 
 Deno.test("history refuses what it cannot read, naming it", async (t) => {

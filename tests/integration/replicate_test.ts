@@ -291,6 +291,26 @@ Deno.test({
       assert.deepEqual(JSON.parse(made[0]!.conf!), { configuration: "shop.addresses" });
       await etl(...SHOPPING, "--except", "shop.clicks", "--schedule", "0 3 * * *");
       assert.deepEqual(await schedules(), made);
+      // another time changes that alone
+      await sql(
+        `update etl.schedules set overlap = 'queue', missed = 'all', grace_seconds = 7, description = 'ours',
+        conf = conf || '{"priority": 1}'`,
+      );
+      await etl(...SHOPPING, "--except", "shop.clicks", "--schedule", "0 4 * * *");
+      assert.deepEqual(
+        await sql(
+          `select distinct cron, overlap, missed, grace_seconds::text, description, conf ->> 'priority' as priority
+          from etl.schedules`,
+        ),
+        [{
+          cron: "0 4 * * *",
+          overlap: "queue",
+          missed: "all",
+          grace_seconds: "7",
+          description: "ours",
+          priority: "1",
+        }],
+      );
       const status = await etl("--status", "--to", "shop");
       assert.equal(status.code, 0, status.said);
       assert.match(status.out, /shop\.orders +succeeded .* 1,010 /);

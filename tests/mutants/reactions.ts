@@ -1935,4 +1935,12 @@ export const REACTIONS: Mutant[] = [
     breaks: "daily figures leave out replays",
     tests: ["integration/prometheus_test.ts: the scrape has every name"],
   },
+  {
+    id: "reactions/history-in-utc",
+    file: "routes/metrics.ts",
+    find: 'text.length > 10 ? "Z" : "T00:00:00Z"',
+    replace: 'text.length > 10 ? "" : "T00:00:00Z"',
+    breaks: "a time without a zone is UTC",
+    tests: ["integration/metrics_test.ts: history filters by time"],
+  },
 ];

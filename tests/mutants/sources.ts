@@ -1639,4 +1639,20 @@ export const SOURCES: Mutant[] = [
     breaks: "a server may send back to the connection's own",
     tests: ["unit/source_requests_test.ts: a redirect takes nothing"],
   },
+  {
+    id: "sources/s3-folders",
+    file: "pipeline/sources/s3/source.ts",
+    find: 'if (object.key.endsWith("/") || !matches(object.key)) continue;',
+    replace: "if (!matches(object.key)) continue;",
+    breaks: "keys that end in a slash are skipped",
+    tests: ["unit/sources_s3_test.ts: s3: 3,000 keys come in pages"],
+  },
+  {
+    id: "sources/s3-too-many-requests",
+    file: "pipeline/sources/s3/bucket.ts",
+    find: "status === 408 || status === 429 || status >= 500",
+    replace: "status === 408 || status >= 500",
+    breaks: "a listing that is answered 429 is asked for again",
+    tests: ["unit/sources_s3_test.ts: s3: outages, resets"],
+  },
 ];

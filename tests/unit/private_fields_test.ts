@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
-import { PrivateFields, refusePrivateKeys, withoutValues } from "../../pipeline/private_fields.ts";
+import {
+  missingFieldsWarning,
+  PrivateFields,
+  refusePrivateKeys,
+  withoutValues,
+} from "../../pipeline/private_fields.ts";
 import { parseJson } from "../../pipeline/sources/json_text.ts";
-import type { SourceRecord } from "../../pipeline/sources/source.ts";
+import { type RecordBatch, type SourceRecord, Unreadable } from "../../pipeline/sources/source.ts";
+import { verbatim } from "../../vocabulary/messages.ts";
 import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
 
 const SECRET = "s".repeat(32);
@@ -26,6 +32,34 @@ Deno.test("private fields are found by their paths: nested, in lists, by the nam
   assert.equal(left(`{"a.b":1,"a":{"b":2}}`, ["a\\.b"]), `{"a":{"b":2}}`);
   assert.equal(left(`{"__proto__":1,"c":2}`, ["__proto__"]), `{"c":2}`);
   assert.equal(left(`{"c":19.9}`, ["constructor", "c.length"]), `{"c":19.9}`);
+});
+
+Deno.test("a private field that no record has is told of, and no other", () => {
+  const privacy = { exclude: ["a", "x.y"], hash: ["b", "z"], hashed: [], secret: SECRET };
+  const fields = new PrivateFields(privacy, {});
+  fields.batch([{ a: 1 }, { b: 2 }]);
+  const told = JSON.stringify(missingFieldsWarning(privacy, fields.found));
+  assert.match(told, /No record has x\.y, z, which/);
+  fields.batch([{ x: { y: 1 }, z: null }]);
+  assert.deepEqual(missingFieldsWarning(privacy, fields.found), []);
+  // in a replay hashes stand in their place already
+  const replayed = { ...privacy, exclude: [], hashed: ["b", "z"] };
+  assert.deepEqual(missingFieldsWarning(replayed, []), []);
+});
+
+Deno.test("what is wrong with a private field is told without its value, also where it holds one or is held by one", () => {
+  const told = (path: string, field: string) => {
+    const fields = new PrivateFields({ exclude: [path], hash: [], hashed: [], secret: null }, {});
+    const records: RecordBatch = [
+      new Unreadable("type", verbatim("x@y is no number"), '{"id":1}', field),
+    ];
+    fields.batch(records);
+    return (records[0] as Unreadable).message;
+  };
+  for (const [path, field] of [["a", "a"], ["a.b", "a"], ["a", "a.b"]] as const) {
+    assert.doesNotMatch(`${told(path, field)}`, /x@y/, `${field}, ${path} is private`);
+  }
+  assert.match(`${told("a", "ab")}`, /x@y/);
 });
 
 Deno.test("a hash is of the text that the value has as a key; null and empty texts stay", () => {

@@ -11,6 +11,8 @@ Deno.test("a column that is there becomes the type that holds its values and tho
     ["numeric(20,0)", "integer", "numeric(20,0)"],
     // an integer has up to 19 digits
     ["numeric(18,0)", "integer", "numeric"],
+    ["integer", "numeric(18,0)", "integer"],
+    ["integer", "numeric(19,0)", "numeric"],
     ["numeric(10,2)", "numeric(8,2)", "numeric(10,2)"],
     ["numeric(10,2)", "numeric(10,3)", "numeric"],
     ["numeric(10,2)", "numeric", "numeric"],

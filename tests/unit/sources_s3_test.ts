@@ -147,6 +147,8 @@ Deno.test("s3: 3,000 keys come in pages, in natural order, and keys may have any
   for (const encodes of [true, false]) {
     s3.encodes = encodes;
     for (const [i, key] of strange.entries()) s3.put(`odd/${key}`, `{"n":${i}}`);
+    // what consoles make for a folder is none
+    for (const folder of ["odd/", "odd/below/"]) s3.put(folder, '{"n":7}');
     const read = await readAll(conf("odd/**"), folder.ctx);
     assert.deepEqual(read.records.map(({ n }) => Number(n)).sort(), [0, 1, 2, 3, 4]);
   }
@@ -197,6 +199,7 @@ Deno.test("s3: outages, resets, cut bodies and SlowDown are gone on from, and a 
   const bucket = new Bucket("lake", s3.connection, { ...folder.ctx, retryInitialMs: 1 });
   let n = 0;
   const faults = [
+    { status: 429 },
     { status: 503, body: "<Error><Code>SlowDown</Code></Error>" },
     "reset" as const,
     { status: 500 },
