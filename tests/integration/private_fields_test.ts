@@ -196,8 +196,13 @@ Deno.test("a body of data with private fields is kept until its run has succeede
   assert.equal((await engine.sql`select from etl.uploads`).length, 1, "the same data is kept once");
   assert.equal((await engine.toEnd(other.run_id)).state, "succeeded");
   assert.equal((await engine.sql`select from etl.uploads`).length, 1, "another run waits for it");
+  const ended = await (await send()).json();
+  await engine.post(`/api/etl/runs/${ended.run_id}/cancel`);
   const run = await engine.toEnd(run_id);
   assert.equal(run.counts.rejected, 1, JSON.stringify(run.error));
+  assert.equal((await engine.sql`select from etl.uploads`).length, 1, "a retry may need it");
+  await engine.post(`/api/etl/runs/${ended.run_id}/retry`);
+  assert.equal((await engine.toEnd(ended.run_id)).state, "succeeded");
   assert.equal((await engine.sql`select from etl.uploads`).length, 0);
   assert.deepEqual(await leaks(engine), []);
 
@@ -231,6 +236,12 @@ Deno.test("private fields are the dataset's: what the first run declared holds f
       ...more,
       source,
     });
+  await load({ exclude: ["phone"], hash: ["mail"], dry_run: true });
+  assert.deepEqual(
+    [...await engine.sql`select dataset from etl.datasets where private is not null`],
+    [],
+    "a dry run declares nothing",
+  );
   await load({ exclude: ["phone"], hash: ["mail"] });
   const again = await load();
   assert.equal(again.counts.unchanged, 1, JSON.stringify(again));
@@ -255,6 +266,7 @@ Deno.test("private fields are the dataset's: what the first run declared holds f
   await other({ exclude: ["a"] }, "exclude", /needs unchanged \(key\)/, { key: "a.b" });
   await other({ hash: ["at"] }, "hash", /occurred_at/, { occurred_at: { field: "at" } });
   await other({ hash: ["v"] }, "hash", /version/, { version: "v" });
+  await other({ hash: ["kind"] }, "hash", /event_type/, { event_type: { field: "kind" } });
   await other({ exclude: ["a"], hash: ["a.b"] }, "hash", /leaves out/);
   await assert.rejects(
     engine.submit({
@@ -295,6 +307,17 @@ Deno.test("private fields are the dataset's: what the first run declared holds f
   const noSecret = await without.load([{ id: 2, n: 6 }], { table_name: "people" });
   assert.match(JSON.stringify(noSecret.error), /Set ETL_HASH_SECRET/);
   assert.deepEqual(Object.keys(await engine.payloads("people")), ["1"]);
+  // whoever declares what is hashed anew takes the secret of the next run
+  await alterPrivateFields(engine.sql, "public.people", {
+    source: "test",
+    hash: ["n"],
+    actor: "test",
+  });
+  await elsewhere.load([{ id: 2, n: 6 }], { table_name: "people" });
+  assert.deepEqual(Object.keys(await engine.payloads("people")), ["1", "2"]);
+  const declared = await engine.sql`select from etl_improved_audit
+    where event = 'private_fields_declared' and details ->> 'dataset' = 'public.people'`;
+  assert.equal(declared.length, 1, "by the first run alone");
   // a run that was asked for before they were declared keeps to them, too
   const asked = (records: object[]) =>
     engine.submit({
