@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Problem } from "../../vocabulary/problem.ts";
-import { type ReadAll, readAll, SourceFolder } from "../helpers/sources.ts";
+import { planSource, readSource } from "../../pipeline/sources/adapters.ts";
+import { type ReadAll, readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
 async function read(
   content: string | Uint8Array,
@@ -96,4 +97,80 @@ Deno.test("CSV: a file without rows has no records, an empty one is warned of", 
   assert.deepEqual(bare.plan.slices, []);
   assert.match(bare.plan.warnings.join(), /^a\.csv: a header \(a, b…\) and no records/);
   assert.deepEqual((await read("")).plan.warnings, ["a.csv: the file is empty."]);
+});
+
+Deno.test("CSV: a header that stands among the records is none of them, whatever spaces or mark it has", async () => {
+  const again = async (text: string, conf: Record<string, unknown> = {}) => {
+    const { records, unreadable } = await read(text, conf);
+    return [records.length, ...unreadable.map(({ rule }) => rule)];
+  };
+  assert.deepEqual(await again("a,b\n1,2\na,b\n"), [1, "csv_header_repeated"]);
+  assert.deepEqual(await again("a,b\n1,2\n a , b\n"), [1, "csv_header_repeated"]);
+  assert.deepEqual(await again('a,b\n1,2\n"a","\ufeffb"\n'), [1, "csv_header_repeated"]);
+  assert.deepEqual(await again("1,2\na,b\n", { header: ["a", "b"] }), [1, "csv_header_repeated"]);
+  assert.deepEqual(await again("a,b\n1,2\na,c\n"), [2]);
+  assert.deepEqual(await again("column_1,column_2\n", { header: false }), [1]);
+});
+
+Deno.test("CSV: lines that begin with the comment sign are no records, beside bytes that are no text either", async () => {
+  const bytes = Uint8Array.from("a,b\n#é\n1,2\nx,é\n# 3,4\n", (c) => c.charCodeAt(0));
+  const { records, unreadable } = await read(bytes, { comment: "#" });
+  assert.deepEqual(records, [{ a: 1, b: 2 }]);
+  assert.deepEqual(unreadable.map(({ rule }) => rule), ["encoding"]);
+});
+
+Deno.test("CSV: of a piece of the file beyond the limit each record is looked at for itself", async () => {
+  const text = `a,b\n${"1,2\n".repeat(100)}${"x".repeat(40)},3\n`;
+  const { records, unreadable } = await read(text, {}, 40);
+  assert.equal(records.length, 100);
+  assert.deepEqual(unreadable.map(({ rule }) => rule), ["record_too_long"]);
+});
+
+Deno.test("CSV: a record of one quoted field may end in CR LF, and an empty one be all that stands before it", async () => {
+  const { records, unreadable } = await read('a\r\n"x\r\ny"\r\n\n\r\n"z"\n');
+  assert.deepEqual(unreadable, []);
+  assert.deepEqual(records, [{ a: "x\r\ny" }, { a: "z" }]);
+});
+
+Deno.test("CSV: with spaces between the fields, one in quotes ends where its quotes do", async () => {
+  const { records, unreadable } = await read('a b c\n"x y" "" "z"\n', { delimiter: " " });
+  assert.deepEqual(unreadable, []);
+  assert.deepEqual(records, [{ a: "x y", b: null, c: "z" }]);
+  assert.deepEqual((await read('a,b\n"x"  ,1\n')).records, [{ a: "x", b: 1 }]);
+});
+
+Deno.test("CSV: before anything but a quote or itself the escape is an ordinary sign", async () => {
+  const { records } = await read('a,b\n"x\\n","\\"q\\\\"\n', { escape: "\\" });
+  assert.deepEqual(records, [{ a: "x\\n", b: '"q\\' }]);
+});
+
+Deno.test("CSV: a file that changes while it is read fails, also at its end", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.csv", `a,b\n${"1,2\n".repeat(10_000)}`);
+  const conf = sourceConf({ type: "file", path: "a.csv" });
+  const { slices } = await planSource(conf, folder.ctx);
+  const failing = async (change: () => Promise<unknown>) => {
+    const reading = readSource(conf, slices[0]!, folder.ctx)[Symbol.asyncIterator]();
+    await reading.next();
+    await change();
+    try {
+      while ((await reading.next()).done !== true);
+    } catch (error) {
+      return (error as Problem).type;
+    }
+    return "was read";
+  };
+  const path = `${folder.ctx.dataDir}/a.csv`;
+  const before = await Deno.stat(path);
+  const touch = (ms: number) =>
+    Deno.utime(path, before.atime!, new Date(before.mtime!.getTime() + ms));
+  assert.equal(await failing(() => touch(0)), "was read");
+  assert.equal(await failing(() => touch(5_000)), "source-changed", "it is newer");
+  await touch(0);
+  assert.equal(await failing(() => touch(-5_000)), "source-changed", "it is older");
+  await touch(0);
+  assert.equal(
+    await failing(() => Deno.writeTextFile(path, "3,4\n", { append: true })),
+    "source-changed",
+  );
 });

@@ -65,6 +65,13 @@ Deno.test("file source refuses paths that leave the data directory", async () =>
   await Deno.symlink(`${folder.path}/secret.ndjson`, `${folder.ctx.dataDir}/link.ndjson`);
   await Deno.symlink(`${folder.path}/other`, `${folder.ctx.dataDir}/linked`);
   await Deno.symlink(`${folder.ctx.dataDir}/inside`, `${folder.ctx.dataDir}/alias`);
+  // a directory beside it whose name begins as its own
+  await Deno.mkdir(`${folder.ctx.dataDir}_beside`);
+  await Deno.writeTextFile(`${folder.ctx.dataDir}_beside/o.ndjson`, '{"secret":1}');
+  await Deno.symlink(
+    `${folder.ctx.dataDir}_beside/o.ndjson`,
+    `${folder.ctx.dataDir}/beside.ndjson`,
+  );
   const refused = [
     "../secret.ndjson",
     "inside/../../secret.ndjson",
@@ -75,6 +82,7 @@ Deno.test("file source refuses paths that leave the data directory", async () =>
     "link.ndjson",
     "*.ndjson",
     "linked/o.ndjson",
+    "beside.ndjson",
   ];
   for (const path of refused) {
     const { type, message } = await problem(readAll(file(path), folder.ctx));
@@ -224,6 +232,47 @@ Deno.test("previewSource() reads the first records, of a compressed file only th
     spooled += (await Deno.stat(`${folder.ctx.spoolDir}/${name}`)).size;
   }
   assert.ok(spooled < 3 << 20, `${spooled} bytes were spooled`);
+});
+
+Deno.test("what a preview has unpacked is not taken for the file, nor one list of a document for another", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.csv.gz", gzipSync(`id,text\n${"1,some text of a row\n".repeat(60_000)}`));
+  assert.equal(
+    (await previewSource(sourceConf(file("a.csv.gz")), folder.ctx, 3)).records.length,
+    3,
+  );
+  assert.equal((await readAll(file("a.csv.gz"), folder.ctx)).records.length, 60_000);
+  await folder.write("a.json", '{"x":[{"a":1}],"y":[{"a":2}]}');
+  for (const [records_path, a] of [["x", 1], ["y", 2]] as const) {
+    const { records } = await readAll({ ...file("a.json"), records_path }, folder.ctx);
+    assert.deepEqual(records, [{ a }]);
+  }
+  const latin = Uint8Array.from("a\n\u00e9\n", (c) => c.charCodeAt(0));
+  await folder.write("l.csv", latin);
+  for (const [encoding, a] of [["latin1", "é"], ["windows-1251", "й"]] as const) {
+    const { records } = await readAll({ ...file("l.csv"), encoding }, folder.ctx);
+    assert.deepEqual(records, [{ a }], encoding);
+  }
+});
+
+Deno.test("what is unpacked stops with the run", async () => {
+  const controller = new AbortController();
+  await using folder = await SourceFolder.create({ signal: controller.signal });
+  await folder.write("a.csv.gz", gzipSync("a\n1\n"));
+  const { prepareInput } = await import("../../pipeline/sources/local/prepare_input.ts");
+  const { size } = await Deno.stat(`${folder.ctx.dataDir}/a.csv.gz`);
+  controller.abort(new Error("cancelled"));
+  const raw = {
+    root: "data",
+    path: "a.csv.gz",
+    label: "a.csv.gz",
+    size,
+    mtime_ms: 0,
+    absolutePath: `${folder.ctx.dataDir}/a.csv.gz`,
+    name: "a.csv.gz",
+    identity: "x",
+  } as const;
+  await assert.rejects(prepareInput(raw, {}, { ctx: folder.ctx }), /cancelled/);
 });
 
 Deno.test("previewSource() drops a record that its beginning cuts off", async () => {

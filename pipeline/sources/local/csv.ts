@@ -204,7 +204,7 @@ function recordTexts(piece: Piece): string[] | undefined {
     const to = ends[i]!;
     if (ascii) {
       let end = to;
-      if (bytes[end - 1] === NEWLINE) end -= bytes[end - 2] === CR && end - 2 >= from ? 2 : 1;
+      if (bytes[end - 1] === NEWLINE) end -= bytes[end - 2] === CR ? 2 : 1;
       texts.push(text.slice(from, end));
     } else texts.push(strict.decode(recordBytes(bytes, ends, i)));
     from = to;
@@ -268,8 +268,9 @@ function parseText(
   }
 }
 
+/** `trim` takes a byte order mark away, too. */
 function isHeader(fields: string[], names: string[]): boolean {
-  return fields.every((field, column) => field.trim().replace(MARK, "") === names[column]);
+  return fields.every((field, column) => field.trim() === names[column]);
 }
 
 /** The record as JSON that a replay reads back as the same cells. Null where it has no cells. */
