@@ -27,19 +27,29 @@ export const REFUSED = "table_constraint";
 
 /**
  * Replaces what the quarantine holds of a chunk since it was prepared by rows of {@linkcode quarantineText}. What its table has
- * refused stays: it was put there in the transaction that published the chunk. Null: there are none.
+ * refused stays: it was put there in the transaction that published the chunk. What replays have made of a record stays with
+ * it: a run may be retried when its records have been replayed. Null: there are none.
  */
 export async function replaceQuarantine(
   client: Client,
   { runId, chunkNo }: { runId: string; chunkNo: number },
   blocks: Iterable<Uint8Array> | null,
 ): Promise<void> {
-  await client.query(planned(
+  const { rows: replays } = await client.query<{ of: object }>(planned(
     client,
-    "delete from etl.quarantine where run_id = $1 and chunk_no = $2 and rule <> $3",
+    `with gone as (delete from etl.quarantine where run_id = $1 and chunk_no = $2 and rule <> $3 returning *)
+    select to_jsonb(g) - '{raw,raw_bytes,record}'::text[] as of from gone as g where g.tries > 0`,
     [runId, chunkNo, REFUSED],
   ));
-  if (blocks !== null) await addToQuarantine(client, blocks);
+  if (blocks === null) return;
+  await addToQuarantine(client, blocks);
+  if (replays.length === 0) return;
+  await client.query(
+    `update etl.quarantine as q set state = g.state, tries = g.tries, replayed_by = g.replayed_by, replay_place = g.replay_place
+    from jsonb_populate_recordset(null::etl.quarantine, $3::jsonb) as g
+    where q.run_id = $1 and q.chunk_no = $2 and q.position = g.position and q."output" = g."output"`,
+    [runId, chunkNo, JSON.stringify(replays.map(({ of }) => of))],
+  );
 }
 
 /** Adds rows of {@linkcode quarantineText}. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { listQuarantine } from "../../store/quarantine.ts";
+import { retryRun } from "../../store/runs.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 
 const AT = "2026-01-01T00:00:00Z";
@@ -413,4 +414,21 @@ Deno.test("quarantine: a page has at least one record, as many as its bytes take
   const [all] = (await of({})).rows;
   assert.equal(all!.record, all!.raw);
   assert.equal(atob(all!.raw_base64!), all!.raw);
+});
+
+Deno.test("replay: records of a failed run that were replayed are so still when the run is retried and read anew", async (t) => {
+  await using engine = await startEngine(t);
+  const run = await engine.load([{ id: "a", at: AT }, mendable("b", "1"), { at: AT }], {
+    source: SOURCE,
+    write: "mirror",
+  });
+  assert.equal(run.error?.type, "/api/problems/low-ratio");
+  const { run_id } = await replay(engine, run.run_id, MENDED);
+  await retryRun(engine.sql, run.run_id, "test");
+  await engine.toEnd(run.run_id);
+  const after = await quarantine(engine, run.run_id);
+  assert.deepEqual(after.map(({ state, tries, replayed_by }) => [state, tries, replayed_by]), [
+    ["replayed", 1, run_id],
+    ["open", 1, run_id],
+  ]);
 });

@@ -160,6 +160,14 @@ export const LOAD: Mutant[] = [
     tests: ["integration/load_model_test.ts: any small batches"],
   },
   {
+    id: "load/replay-kept",
+    file: "store/quarantine.ts",
+    find: "if (replays.length === 0) return;",
+    replace: "if (replays.length >= 0) return;",
+    breaks: "a replayed record is not open again when its run is retried",
+    tests: ["integration/replay_test.ts: when the run is retried and read anew"],
+  },
+  {
     id: "load/replay-order",
     file: "sql/runs/order.sql",
     find: "while root.replay_of is not null loop",
