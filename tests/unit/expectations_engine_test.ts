@@ -453,3 +453,92 @@ Deno.test("bounds that contradict each other fail, lists are members of sets, an
   assert.match(results[0]!.exception_info.exception_message!, /min_value cannot be greater/);
   assert.match(results[5]!.exception_info.exception_message!, /Did you mean "a"\?$/);
 });
+
+/** The first result of an expectation on records of one chunk, or of several. */
+const judged = (given: Given, ...chunks: SourceRecord[][]) => validate([given], chunks).results[0]!;
+
+Deno.test("texts are compared by code point, and a bound that is a number is one for numbers", () => {
+  const between = (records: SourceRecord[], kwargs: object) =>
+    judged(["expect_column_values_to_be_between", { column: "a", ...kwargs }], records).result
+      .partial_unexpected_list;
+  // a unit of UTF-16 of the second is less than the first
+  assert.deepEqual(between([{ a: "\uffff" }, { a: "\u{1F600}" }], { max_value: "\u{1F5FF}" }), [
+    "\u{1F600}",
+  ]);
+  assert.deepEqual(between([{ a: "\uffff" }, { a: "\u{1F600}" }], { min_value: "\u{1F5FF}" }), [
+    "\uffff",
+  ]);
+  assert.deepEqual(between([{ a: 9 }, { a: 10 }, { a: 11 }], { max_value: "10" }), [11]);
+});
+
+Deno.test("LIKE takes the escape that is given", () => {
+  const like = (escape?: string) =>
+    judged(["expect_column_values_to_match_like_pattern", {
+      column: "a",
+      like_pattern: "5!%",
+      ...(escape === undefined ? {} : { escape }),
+    }], [{ a: "5%" }, { a: "5!x" }]).result.partial_unexpected_list;
+  assert.deepEqual(like("!"), ["5!x"]);
+  assert.deepEqual(like(), ["5%"]);
+});
+
+Deno.test("a quantile may be off by one in ten thousand of its bound, and no more", () => {
+  const quantile = (bound: number) =>
+    judged(["expect_column_quantile_values_to_be_between", {
+      column: "a",
+      quantile_ranges: { quantiles: [0.5], value_ranges: [[bound, null]] },
+    }], [{ a: 10_000 }]).success;
+  assert.deepEqual([10_000, 10_000.9, 10_001.1].map(quantile), [true, true, false]);
+});
+
+Deno.test("of a set's missing values 20 are listed, and all are counted", () => {
+  const { result } = judged(["expect_column_distinct_values_to_contain_set", {
+    column: "a",
+    value_set: Array.from({ length: 30 }, (_, i) => i),
+  }], [{ a: 0 }]);
+  assert.equal(result.missing_count, 29);
+  assert.equal((result.partial_missing_list as unknown[]).length, 20);
+});
+
+Deno.test("columns that are expected and not there, and those too many, are told by their place, too", () => {
+  const { details } = judged(["expect_table_columns_to_match_ordered_list", {
+    column_list: ["a"],
+  }], [{ a: 1, b: 2 }]).result as { details: { mismatched: unknown } };
+  assert.deepEqual(details.mismatched, [
+    { "Expected Column Position": 1, Expected: null, Found: "b" },
+  ]);
+});
+
+Deno.test("lists cannot be told apart within a record, and that is said", () => {
+  const { exception_info } = judged(["expect_select_column_values_to_be_unique_within_record", {
+    column_list: ["a", "b"],
+  }], [{ a: [1], b: [1] }]);
+  assert.equal(exception_info.raised_exception, true);
+});
+
+Deno.test("what one chunk has met of a condition or of a name is known of the whole", () => {
+  const condition = { row_condition: "b > 1", condition_parser: "pandas" };
+  const conditioned: Given = ["expect_column_values_to_not_be_null", { column: "a", ...condition }];
+  for (
+    const chunks of [[[{ a: 1, b: 2 }], [{ a: 1, b: "x" }]], [[{ a: 1, b: "x" }], [{ a: 1, b: 2 }]]]
+  ) {
+    assert.match(
+      judged(conditioned, ...chunks).exception_info.exception_message ?? "",
+      /row_condition compares values of different types/,
+    );
+  }
+  const absent: Given = ["expect_column_values_to_not_be_null", { column: "amount" }];
+  for (const chunks of [[[{ x: 1 }], [{ Amount: 1 }]], [[{ Amount: 1 }], [{ x: 1 }]]]) {
+    assert.match(judged(absent, ...chunks).exception_info.exception_message ?? "", /Amount/);
+  }
+});
+
+Deno.test("a row that fails says what was expected of it, in bounded length", () => {
+  const suite = compile(["expect_column_values_to_be_in_set", {
+    column: "a",
+    value_set: Array.from({ length: 200 }, (_, i) => i),
+  }]);
+  const message = String(suite.failingRows([{ a: -1 }]).get(0)!.message);
+  assert.ok(message.length < 300, message);
+  assert.match(message, /value_set \[0,1,2.*…\): -1$/);
+});
