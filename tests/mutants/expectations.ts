@@ -455,7 +455,7 @@ export const EXPECTATIONS: Mutant[] = [
     tests: ["unit/expectations_engine_test.ts: LIKE takes"],
   },
   {
-    id: "expectations/text-order",
+    id: "expectations/text-bounds",
     file: "pipeline/expectations/value_kinds.ts",
     find: "if (!ordersByUnit(bound)) return",
     replace: "if (false) return",
