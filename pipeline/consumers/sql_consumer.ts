@@ -120,16 +120,16 @@ const TRY_MS = 60_000;
  * Executes a consumer as its file is now, with the newest event of what it listens to, in a transaction that is
  * rolled back: nothing of it stays but what PostgreSQL never takes back (numbers of sequences).
  *
- * Throws a Problem that says what is wrong, with its place in the file.
+ * Throws a Problem that says what is wrong, with its place in the file; also after `limitMs`, default a minute.
  */
 export async function trySqlConsumer(
   path: string,
-  { dsn, signal }: { dsn: string; signal: AbortSignal },
+  { dsn, signal, limitMs = TRY_MS }: { dsn: string; signal: AbortSignal; limitMs?: number },
 ): Promise<Tried> {
   const consumer = await sqlConsumer(path);
   const connection = new Connection(dsn, `etl-improved try of ${consumer.name}`);
   const undo = new Error("a try is undone");
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(TRY_MS)]);
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
   const stop = () => void connection.cancel().catch(() => {});
   limit.addEventListener("abort", stop);
   const started = performance.now();
@@ -158,7 +158,7 @@ export async function trySqlConsumer(
   } catch (error) {
     if (error !== undo) {
       const detail = limit.aborted && !signal.aborted
-        ? say("consumer-try-too-slow", { file: basename(path), seconds: TRY_MS / 1000 })
+        ? say("consumer-try-too-slow", { file: basename(path), seconds: limitMs / 1000 })
         : verbatim((error as Error).message);
       throw new Problem("invalid-conf", { detail });
     }
@@ -276,7 +276,7 @@ async function runStatements(
         await Promise.race([executed, stopped.promise]);
       } catch (error) {
         if (errorCode(error) === "57014" && performance.now() >= deadline - 50) throw tooLong(at);
-        throw explained(error, file, placeOf, at);
+        throw explained(error, file, placeOf);
       }
     }
     const counts = await countChanges();
@@ -296,12 +296,11 @@ function explained(
   error: unknown,
   file: string,
   placeOf: Statement["placeOf"],
-  at: Place,
 ): unknown {
   if (!(error instanceof Error)) return error;
   const { code, position, hint } = error as { code?: string; position?: string; hint?: string };
   if (code === undefined) return error;
-  const place = position === undefined ? at : placeOf(Number(position));
+  const place = placeOf(Number(position ?? 1));
   return Object.assign(
     new Error(
       `${located(file, place)}: ${error.message}${hint === undefined ? "" : `. ${hint}`}`,

@@ -108,6 +108,11 @@ Deno.test("between two executions of a batch there are pauseMs", async (t) => {
   await emit(engine);
   await waitFor(() => paused.seen.length === 2);
   assert.ok(at[1]! - at[0]! >= 399, `after ${at[1]! - at[0]!} ms`);
+  // of more than a batch holds, the others are the next one
+  await engine.sql`insert into etl.dataset_events (dataset, emitted_by)
+    select 'public.etl_improved_events', 'test' from generate_series(1, 1001)`;
+  await waitFor(() => paused.seen.flat().length === 1003);
+  assert.deepEqual(paused.seen.map((events) => events.length), [1, 1, 1000, 1]);
 });
 
 Deno.test("two servers deliver each event once to each consumer", async (t) => {

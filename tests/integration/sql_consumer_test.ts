@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { checkConsumers, type Consumer } from "../../pipeline/consumers/consumer.ts";
+import { trySqlConsumer } from "../../pipeline/consumers/sql_consumer.ts";
 import { consumersIn } from "../../pipeline/user_code/consumer_client.ts";
 import { listConsumers } from "../../store/datasets.ts";
 import { redeliver, requestDelivery } from "../../store/deliveries.ts";
@@ -50,6 +51,14 @@ async function ended(engine: Engine, consumer: string, count = 1): Promise<Deliv
     return over.length >= count && over.length === rows.length ? rows : null;
   }, { timeoutMs: 30_000, what: `the deliveries of ${consumer}` });
 }
+
+/** Waits until a statement with a text is being executed, or, with `gone`, none is any more. */
+const statementOf = (engine: Engine, text: string, gone = false) =>
+  waitFor(async () => {
+    const running = await engine.sql`select from pg_stat_activity
+      where datname = current_database() and state = 'active' and query like ${`%${text}%`} and pid <> pg_backend_pid()`;
+    return (running.length === 0) === gone;
+  }, { timeoutMs: 10_000, what: gone ? `the end of ${text}` : text });
 
 const table = (engine: Engine, text: string) =>
   engine.sql.unsafe(text.replace(/create table (\S+)([^;]*)/g, "$&; grant all on $1 to public"));
@@ -168,6 +177,12 @@ insert into public.seen values (:since, -:event_id)`,
 Deno.test("a statement that fails is told with its place in the file, undone with all before it, and delivered again on request", async (t) => {
   await using engine = await startEngine(t);
   await table(engine, "create table public.broken (n int, why text)");
+  await engine.sql.unsafe(`create sequence public.tries;
+    grant usage on sequence public.tries to public;
+    create function public.no_memory_once() returns bigint language plpgsql as $$ begin
+      if nextval('public.tries') = 1 then raise 'out of memory' using errcode = '53200'; end if;
+      return currval('public.tries');
+    end $$`);
   const consumers = await models({
     broken: `insert into public.broken values (1);
 insert into public.broken (n, why)
@@ -178,6 +193,7 @@ insert into public.broken values (3);
 
 insert into public.broken values (:since)`,
     steady: "select 1",
+    unlucky: "select public.no_memory_once()",
   });
   await using _reacting = await startReacting(engine, { consumers });
   await emit(engine);
@@ -191,8 +207,14 @@ insert into public.broken values (:since)`,
     }, { timeoutMs: 30_000, intervalMs: 100 });
     return (await ended(engine, name))[0]!.error!;
   };
+  // what passes by itself is no failure of the model
+  const { state, attempts, error } = (await ended(engine, "unlucky"))[0]!;
+  assert.deepEqual({ state, attempts, error }, { state: "done", attempts: 1, error: null });
   assert.match(await given("broken"), /^broken\.sql:5:55: relation "public\.there" does not exist/);
-  assert.match(await given("wrong_type"), /^wrong_type\.sql:5:35: column "n" is of type integer/);
+  assert.match(
+    await given("wrong_type"),
+    /^wrong_type\.sql:5:35: column "n" is of type integer.*\. You will need to/,
+  );
   assert.deepEqual([...await engine.sql`select n from public.broken`], []);
   assert.deepEqual([
     ...await engine.sql`select from etl.dataset_events where emitted_by = 'broken'`,
@@ -233,6 +255,17 @@ Deno.test("a model that takes longer than timeout_ms, waits for a lock included,
     await client.query("rollback");
   });
   assert.deepEqual((await engine.sql`select n from public.slow`).map(({ n }) => n), [0]);
+
+  // a server that stops does not wait for a model, and that is no failure of it
+  const stopped = await models({ stopped: "select pg_sleep(3600)" });
+  {
+    await using _stopping = await startReacting(engine, { consumers: stopped });
+    await emit(engine);
+    await statementOf(engine, "pg_sleep(3600)");
+  }
+  const [left] = await engine.sql`
+    select state, attempts, error, next_attempt_at <= now() as due from etl.deliveries where consumer = 'stopped'`;
+  assert.deepEqual({ ...left }, { state: "pending", attempts: 0, error: null, due: true });
 });
 
 Deno.test("a model may lower its rights and change the search path; rows of partitions and of replaced tables are counted", async (t) => {
@@ -307,6 +340,18 @@ Deno.test("a model is tried as its file is now: it is said what it would do or w
     assert.match((await tried()).detail, /^tried\.sql:5:15: relation "nowhere" does not exist/);
     await write("insert into public.tried select 1;\ncommit");
     assert.match((await tried()).detail, /^tried\.sql:4:1: .*one transaction/);
+    // who no longer waits, or waits for too long, leaves nothing running
+    await write("select pg_sleep(5)");
+    const leaving = new AbortController();
+    const asked = { dsn: engine.db.dsn, signal: leaving.signal };
+    const late = trySqlConsumer(`${dir}/tried.sql`, { ...asked, limitMs: 300 });
+    await assert.rejects(late, /a try has 0\.3 s, and it was not done/);
+    await write("select pg_sleep(20)");
+    const left = trySqlConsumer(`${dir}/tried.sql`, asked).catch((error) => error);
+    await statementOf(engine, "pg_sleep(20)");
+    leaving.abort();
+    await statementOf(engine, "pg_sleep(20)", true);
+    assert.ok(await left instanceof Problem);
     const outside = `${dir}_outside.sql`;
     await Deno.writeTextFile(
       outside,

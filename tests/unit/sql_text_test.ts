@@ -51,7 +51,7 @@ delete from t where run_id = :run_id -- ; the end`;
 });
 
 Deno.test("a place in what is sent is told as a place in the file, behind parameters and characters of several bytes", async () => {
-  const [, second] = await read("select 1;\n\nselect 'é😀', :since,\n  :run_id, wrong from t");
+  const [, second] = await read("select 1;\n\nselect 'éж€😀', :since,\n  :run_id, wrong from t");
   const position = [...second!.text].join("").indexOf("wrong") - 1 /* 😀 is one character */ + 1;
   assert.deepEqual(second!.placeOf(position), { line: 4, column: 12 });
   assert.deepEqual(second!.placeOf(second!.text.indexOf("$2") - 1 + 1), { line: 4, column: 3 });
@@ -68,6 +68,7 @@ Deno.test("what cannot be read is refused with line and column", async () => {
     await wrong("select 1,\n :sinc"),
     /^2:2 :sinc is no parameter; there are :run_id, :since/,
   );
+  assert.match(await wrong("select :Since"), /^1:8 :Since is no parameter/);
   assert.match(await wrong("select a[i:j]"), /^1:11 :j is no parameter.*\[a : b\]/);
   assert.match(await wrong("select 'a\u0000b'"), /^1:10 a character of control/);
 });
@@ -113,7 +114,7 @@ Deno.test("a SQL consumer writes its own table and temporary ones, wherever it i
     "create or replace view mart.daily as select 1; truncate mart.daily",
     "create temp table t on commit drop as select 1; insert into t values (2); select 1 into temp u; drop table t, u",
     "create table pg_temp.w (a int); insert into pg_temp.w values (1)",
-    "set local role x; set local search_path = x; lock table public.orders in share mode; explain analyze select 1",
+    "set local role x; set local search_path = x; lock table public.orders in share mode; set constraints all deferred; explain analyze select 1",
   ];
   for (const text of allowed) {
     await readStatements(text, TYPES, writesOnly("mart.daily"));
@@ -121,6 +122,8 @@ Deno.test("a SQL consumer writes its own table and temporary ones, wherever it i
   const refused: [string, RegExp][] = [
     ["insert into public.orders values (1)", /may write mart\.daily.*not public\.orders/],
     ["insert into daily values (1)", /write mart\.daily: .* search path/],
+    ["insert into ily values (1)", /not ily:/],
+    ["create temp table o (); insert into public.o values (1)", /not public\.o/],
     [
       "select * from (select 1) as a where exists (select 1); with x as (update public.o set a = 1 returning a) select * from x",
       /not public\.o/,
@@ -135,6 +138,8 @@ Deno.test("a SQL consumer writes its own table and temporary ones, wherever it i
     ["truncate mart.daily, public.o", /not public\.o/],
     ["drop table mart.daily, public.o", /not public\.o/],
     ["create temp table o (); drop table o; insert into o values (1)", /not o:/],
+    ["create temp table o (); drop table pg_temp.o; insert into o values (1)", /not o:/],
+    ["drop index mart.daily_day_idx", /drop its own table and nothing else/],
     ["create table public.o (a int)", /not public\.o/],
     ["create table public.o as select 1", /not public\.o/],
     ["select 1 into public.o", /not public\.o/],
@@ -196,6 +201,9 @@ select 1`);
       skipUnchanged: true,
     });
     assert.match(full.sha256!, /^[0-9a-f]{64}$/);
+    // of a server that is stopping already
+    const stopped = { signal: AbortSignal.abort(new Error("stopping")), events: [] };
+    await assert.rejects(full.run(stopped as never, {} as never), /stopping/);
     const head = "-- listens: s.a\n-- writes: s.b\n";
     const least = await made(`\ufeff${head.replaceAll("\n", "\r\n")}select 1`);
     assert.deepEqual([least.mode, least.timeoutMs, least.skipUnchanged], ["each", 600_000, false]);
@@ -203,10 +211,16 @@ select 1`);
     assert.match(await refused("select 1"), /^daily\.sql:1:1: .* lacks listens/);
     assert.match(await refused("-- listens: s.a\nselect 1"), /daily\.sql:1:1: .* lacks writes/);
     assert.match(await refused(`${head}-- timeout: 5`), /daily\.sql:3:1: timeout is not known/);
+    assert.match(await refused("-- listen: s.a"), /daily\.sql:1:1: .*do you mean listens\?/);
     assert.match(await refused(`${head}-- writes: s.c`), /daily\.sql:3:1: writes is there twice/);
     assert.match(await refused("-- listens: s.a\n-- writes: b"), /:2:1: writes b: .*schema\.table/);
     assert.match(await refused(`${head}-- mode: all`), /:3:1: mode all: .*each.*latest/);
     assert.match(await refused(`${head}-- timeout_ms: 5`), /:3:1: timeout_ms 5: /);
+    assert.match(await refused(`${head}-- timeout_ms: 86400001`), /:3:1: timeout_ms 86400001: /);
+    assert.match(
+      await refused(`${head}-- mode: latest\n-- pause_ms: 600001\nselect 1`),
+      /:4:1: pause_ms 600001: /,
+    );
     assert.match(await refused(`${head}-- pause_ms: 5\nselect 1`), /pauseMs is for mode batch/);
     assert.match(await refused(head), /has no statement/);
     assert.match(await refused(`${head}select 1;\ncommit`), /daily\.sql:4:1: .* one transaction/);
