@@ -34,14 +34,14 @@ Deno.test("the history has each run once, by any column, there and back, and onl
   await sql.unsafe(`
     set session_replication_role = replica;
     insert into etl.runs (run_id, run_label, conf, params, origins, schema_name, table_name, audit_table_name, dry_run, pool,
-      overlap, state, requested_at, started_at, ended_at, worked_ms, num_chunks, total_rows, expected_rows, ratio, counts, low_ratio, trigger)
+      overlap, state, requested_at, started_at, ended_at, worked_ms, num_chunks, total_rows, expected_rows, ratio, counts, low_ratio, trigger, attempt)
     select md5(i::text)::uuid, 'label_' || i % 4, '{}', '{}', '{}', 'public', 'x', 'y', i % 5 = 0, 'default_pool', 'queue',
       (array['queued', 'succeeded', 'failed', 'cancelled'])[1 + i % 4], timestamptz '2026-01-01Z' + i / 3 * interval '1 hour',
       case when i % 4 > 0 then timestamptz '2026-01-01Z' + i / 3 * interval '1 hour' end,
       case when i % 4 > 0 then timestamptz '2026-02-01Z' end, case when i % 4 > 0 or i % 8 = 0 then i % 7 * 1000 end,
       case when i % 3 > 0 then i % 6 end, case when i % 3 > 0 then i % 9 * 100 end, 1000, case when i % 3 > 1 then i % 8 / 10.0 end,
       case when i % 2 > 0 then jsonb_build_object('inserted', 1, 'updated', 2, 'unchanged', 3, 'rejected', i % 5, 'deleted', 4, 'marked', 5) end,
-      i % 6 = 0, 'http'
+      i % 6 = 0, 'http', case when i % 4 > 0 or i % 8 = 0 then 1 else 0 end
     from generate_series(1, ${COUNT}) as i;
     update etl.runs set replay_of = run_id where run_label = 'label_3';
     reset session_replication_role;`);
