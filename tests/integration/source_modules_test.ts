@@ -60,6 +60,16 @@ const MODULES = {
     export default defineSource({
       *read() { for (let i = 0; i < 1e5; i++) console.log("line", i); yield { id: 1 }; },
     });`,
+  once: `
+    export default defineSource({ repeatable: false, *read() { yield { id: 1 }; } });`,
+  steady: `
+    export default defineSource({ steady: true, *read() { yield { id: 1 }; } });`,
+  by_config: `
+    export default defineSource({
+      config: z.object({ whole: z.boolean() }),
+      steady: ({ whole }) => whole,
+      *read() { yield { id: 1 }; },
+    });`,
   no_source: "export const read = 1;",
   reaches: `
     export default defineSource({
@@ -227,6 +237,27 @@ Deno.test("a source module of the user's", async (t) => {
       ["not_storable", 5],
     ]);
   });
+
+  await t.step(
+    "a mirror deletes by one that is steady only; one that cannot repeat says so",
+    async () => {
+      assert.deepEqual((await engine.succeed(conf("once"))).warnings, [
+        say("not-repeatable", { module: "once" }),
+      ]);
+      const mirror = { write: "mirror", max_delete_ratio: 1 };
+      const more = { table: "mirrored" };
+      assert.match(
+        detailOf(await engine.runToEnd({ ...conf("once", more), ...mirror })),
+        /does not say that it is steady/,
+      );
+      const steady = await engine.succeed({ ...conf("steady", more), ...mirror });
+      assert.deepEqual(steady.warnings, []);
+      const chosen = (whole: boolean) =>
+        engine.runToEnd({ ...conf("by_config", { config: { whole } }), ...mirror });
+      assert.match(detailOf(await chosen(false)), /does not say that it is steady/);
+      assert.equal((await chosen(true)).state, "succeeded");
+    },
+  );
 
   await t.step("one that does not work fails its run, and says what to do", async () => {
     const failure = async (name: keyof typeof MODULES) =>

@@ -1809,4 +1809,20 @@ export const SOURCES: Mutant[] = [
     breaks: "a directory beside the data directory is outside, whatever it is called",
     tests: ["unit/sources_files_test.ts: file source refuses paths"],
   },
+  {
+    id: "sources/module-repeatable",
+    file: "pipeline/user_code/source_client.ts",
+    find: "repeatable: repeatable === true,",
+    replace: "repeatable: true,",
+    breaks: "a module that cannot repeat says so",
+    tests: ["integration/source_modules_test.ts: a source module of the user's"],
+  },
+  {
+    id: "sources/module-steady",
+    file: "pipeline/user_code/source_client.ts",
+    find: "steady: steady === true,",
+    replace: "steady: true,",
+    breaks: "a mirror deletes only by a module that says it is steady",
+    tests: ["integration/source_modules_test.ts: a source module of the user's"],
+  },
 ];
