@@ -2095,4 +2095,12 @@ export const REACTIONS: Mutant[] = [
     breaks: "a time without a zone is UTC",
     tests: ["integration/metrics_test.ts: history filters by time"],
   },
+  {
+    id: "reactions/typed-view-most-rows",
+    file: "sql/datasets/typed_views.sql",
+    find: "order by present desc, parts) as place",
+    replace: "order by parts) as place",
+    breaks: "the columns that most rows have are proposed",
+    tests: ["integration/typed_views_test.ts: typed view: columns are proposed"],
+  },
 ];
