@@ -217,6 +217,42 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
     assert.deepEqual(run.counts!.inserted, 1);
   });
 
+  await t.step("a table whose columns change while it is read fails its run", async () => {
+    const given = (table: string) => conf({ table, slice_rows: 1 }, table);
+    for (
+      const [table, change] of [
+        ["dropped", "alter table dropped drop column v"],
+        ["renamed", "alter table renamed rename column v to w"],
+        ["another", "drop table another; create table another (id integer primary key, v text)"],
+      ] as const
+    ) {
+      database.exec(`create table ${table} (id integer primary key, v integer);
+        insert into ${table} values (1, 1), (2, 2)`);
+      const { run_id } = await engine.submit(given(table));
+      let prepared = 0;
+      const workers = beforeTasks(engine.deps.workers, (kind) => {
+        if (kind === "prepare" && ++prepared === 2) database.exec(change);
+      });
+      await engine.execute(run_id, { workers });
+      const { state, error } = await engine.run(run_id);
+      assert.equal(state, "failed", table);
+      assert.match(
+        String((error as { detail?: string }).detail),
+        /^(dropped|renamed|another) \(shop\.db\) has other columns than when/,
+      );
+    }
+    database.exec(
+      "create table same (id integer primary key, v integer); insert into same values (1, 1), (2, 2)",
+    );
+    const { run_id } = await engine.submit(given("same"));
+    const workers = beforeTasks(
+      engine.deps.workers,
+      () => database.exec("create index if not exists same_v on same (v)"),
+    );
+    await engine.execute(run_id, { workers });
+    assert.equal((await engine.run(run_id)).counts!.inserted, 2, "an index is no column");
+  });
+
   await t.step("what changes while it is read is read by the next run", async () => {
     database.exec(`
       create table drifting (id integer primary key, v integer);

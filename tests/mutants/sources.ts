@@ -1913,4 +1913,13 @@ export const SOURCES: Mutant[] = [
     breaks: "a module that failed is asked no more",
     tests: ["unit/source_client_test.ts: a module whose records"],
   },
+  {
+    id: "sources/sqlite-columns",
+    file: "pipeline/sources/modules/sqlite.ts",
+    find: `    refuseOtherColumns(db.database, slice, context.config);
+`,
+    replace: "",
+    breaks: "a table of SQLite whose columns change fails its run",
+    tests: ["integration/source_sqlite_test.ts: sqlite: a file"],
+  },
 ];

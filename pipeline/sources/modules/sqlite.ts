@@ -1,5 +1,5 @@
 import { identify } from "../../field_path.ts";
-import { say } from "../../../vocabulary/messages.ts";
+import { say, verbatim } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
 import { constants, DatabaseSync, type StatementSync } from "node:sqlite";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -37,7 +37,8 @@ const config = z.strictObject({
 );
 
 type Config = z.infer<typeof config>;
-type Slice = { from: string; to: string } | null;
+/** Row ids of a table, with its columns as {@linkcode columnsOf} has them (without where an earlier version has planned); null: all in one. */
+type Slice = { from: string; to: string; columns?: string } | null;
 type Context = SourceContext<Config>;
 
 export default defineSource<Config, Slice>({
@@ -60,6 +61,7 @@ export default defineSource<Config, Slice>({
     ));
     if (bounds?.low === null || bounds === undefined) return { slices: [], position };
     const slices: Slice[] = [];
+    const columns = columnsOf(db.database, table);
     const step = db.database.prepare(
       `select max(id) as high from (select ${rowid} as id from ${quoted(table)}
        where ${rowid} >= ? order by ${rowid} limit ?)`,
@@ -69,13 +71,16 @@ export default defineSource<Config, Slice>({
     while (true) {
       const { high } = step.get(from, slice_rows) as { high: bigint | null };
       if (high === null) return { slices, position };
-      slices.push({ from: `${from}`, to: `${high}` });
+      slices.push({ from: `${from}`, to: `${high}`, columns });
       if (high >= (bounds.high as bigint)) return { slices, position };
       from = high + 1n;
     }
   },
   async *read(slice, context) {
     using db = await open(context.config, context.trusted!.dataDir);
+    // what is looked at and what is read are of one moment
+    db.database.exec("begin");
+    refuseOtherColumns(db.database, slice, context.config);
     const { statement, end, check, id } = prepared(db.database, slice, context);
     const wrongText = textChecker(db.database, context.config);
     const types = typesOf(db.database, context.config);
@@ -109,6 +114,20 @@ export default defineSource<Config, Slice>({
     yield batch;
   },
 });
+
+/** Names and types of a table's columns, as a text. */
+function columnsOf(database: DatabaseSync, table: string): string {
+  const columns = rows(database.prepare(`pragma table_xinfo(${quoted(table)})`));
+  return JSON.stringify(columns.map(({ name, type }) => [name, type]));
+}
+
+/** @throws {Problem} `source-changed` where the table has other columns than when it was planned: two kinds of rows would be mixed. */
+function refuseOtherColumns(database: DatabaseSync, slice: Slice, { table, path }: Config): void {
+  if (slice?.columns === undefined || slice.columns === columnsOf(database, table!)) return;
+  throw new Problem("source-changed", {
+    detail: say("columns-changed", { what: verbatim(`${table} (${path})`) }),
+  });
+}
 
 function bytesOf(row: Record<string, unknown>): number {
   let bytes = 0;
