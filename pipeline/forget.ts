@@ -6,6 +6,7 @@ import { parsePath } from "./field_path.ts";
 import { CELLS, type Cells, cellsRecord, compileColumns, rereadFields } from "./sources/columns.ts";
 import { onOwnTable, RowShaper } from "./typed_rows.ts";
 import { parseJson } from "./sources/json_text.ts";
+import { isPacked } from "./sources/local/detect_format.ts";
 import { Unreadable } from "./sources/source.ts";
 import type { SourceConf } from "./sources/schema.ts";
 import { Connection } from "../store/connection.ts";
@@ -379,7 +380,7 @@ async function forgetUploads(
   for (const [uploadId, { isNeeded, searchable }] of bodies) {
     const found = await uploadOf(client, uploadId);
     if (found === null) continue;
-    const clears = searchable && !found.packed &&
+    const clears = searchable && !isPacked(found.head) &&
       !await holdsKey(uploadParts(client, uploadId), parts);
     if (clears) continue;
     if (isNeeded) left.push({ upload_id: uploadId, until: found.until });

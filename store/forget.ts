@@ -170,18 +170,17 @@ export async function deleteQuarantined(
   );
 }
 
-/** A stored body: whether it is packed (gzip, zstd, Parquet, Arrow, UTF-16), and until when it is kept; null: there is none. */
+/** A stored body: its first bytes, and until when it is kept; null: there is none. */
 export async function uploadOf(
   client: Client,
   uploadId: string,
-): Promise<{ packed: boolean; until: string } | null> {
-  const { rows: [found] } = await client.query<{ packed: boolean; until: string | null }>(
-    `select bool_or(part_no = 0 and substr(data, 1, 2) in ('\\x1f8b', '\\x28b5', '\\x5041', '\\x4152', '\\xfffe', '\\xfeff')) as packed,
-      etl.iso(min(created_at) + interval '7 days') as until
-    from etl.uploads where upload_id = $1`,
+): Promise<{ head: Uint8Array; until: string } | null> {
+  const { rows: [found] } = await client.query<{ head: Uint8Array; until: string }>(
+    `select substr(data, 1, 64) as head, etl.iso(created_at + interval '7 days') as until
+    from etl.uploads where upload_id = $1 order by part_no limit 1`,
     [uploadId],
   );
-  return found?.until == null ? null : { packed: found.packed, until: found.until };
+  return found ?? null;
 }
 
 /** The bytes of a stored body, a part at a time. */

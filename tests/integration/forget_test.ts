@@ -113,7 +113,17 @@ Deno.test("forgetting a key removes it from table, quarantine, request bodies, c
 });
 
 Deno.test("a key of a typed table is forgotten by its parts, a hashed one as it was read; rows of nobody stay", async (t) => {
-  await using engine = await startEngine(t, { env: { ETL_HASH_SECRET: SECRET } });
+  const dir = await Deno.makeTempDir({ prefix: "etl_transforms_" });
+  await Deno.writeTextFile(
+    `${dir}/made.ts`,
+    `export const transform = ({ of, bad }: any) => {
+      if (bad) throw new Error("refused");
+      return { who: of.person, no: of.number };
+    };`,
+  );
+  await using engine = await startEngine(t, {
+    env: { ETL_HASH_SECRET: SECRET, ETL_TRANSFORMS_DIR: dir },
+  });
   const hashed = createHmac("sha256", SECRET).update("ana@example.com").digest("hex");
   const records = [
     { region: 1, mail: "ana@example.com", n: 1 },
@@ -186,6 +196,23 @@ Deno.test("a key of a typed table is forgotten by its parts, a hashed one as it 
   assert.equal((await forget(engine, "public.past", { key: "1" })).body.rows, 2);
   assert.deepEqual([...await engine.sql`select id::int from past`], [{ id: 2 }]);
 
+  // a key that a module makes of other fields
+  const made = (person: string, number: number, bad: boolean) => ({ of: { person, number }, bad });
+  await engine.load([
+    made("dora", 7.5, false),
+    made("dora", 7.5, true),
+    made("dora", 8, true),
+    made("emil", 7.5, true),
+  ], {
+    table_name: "made",
+    transform: "made",
+    min_acceptance_ratio: 0,
+    source: { key: ["who", "no"] },
+  });
+  const ofParts = await forget(engine, "public.made", { key: "dora|7.5" });
+  assert.deepEqual([ofParts.body.rows, ofParts.body.quarantine], [1, 1]);
+  await Deno.remove(dir, { recursive: true });
+
   const etl = (...args: string[]) =>
     runCli(["forget", ...args, "--dataset", "public.people"], {
       env: {
@@ -224,6 +251,7 @@ Deno.test("a key is found however a body, a message or a plan writes it; a body 
       "text/csv; charset=windows-1252",
     ],
     other: ['{"id":"another"}', "application/x-ndjson"],
+    failed: ['{"no":"key"}', "application/x-ndjson"],
   } as Record<string, [string | Uint8Array<ArrayBuffer>, string]>;
   const runs: Record<string, string> = {};
   for (const [name, [body, type]] of Object.entries(bodies)) {
@@ -233,7 +261,8 @@ Deno.test("a key is found however a body, a message or a plan writes it; a body 
       body,
     });
     const { run_id } = await sent.json();
-    assert.equal((await engine.toEnd(run_id)).state, "succeeded", engine.log.join("\n"));
+    const { state } = await engine.toEnd(run_id);
+    assert.equal(state, name === "failed" ? "failed" : "succeeded", engine.log.join("\n"));
     runs[name] = run_id;
   }
   const id = runs.upper!;
@@ -242,9 +271,17 @@ Deno.test("a key is found however a body, a message or a plan writes it; a body 
   await engine.sql`update etl.runs set error = ${engine.sql.json({ detail: told })}, warnings = ${
     engine.sql.json([told])
   } where run_id = ${id}`;
-  await engine.sql`update etl.chunks set slice = slice || ${
-    engine.sql.json({ from: key })
-  } where run_id = ${id}`;
+  const ended = [id, runs.failed!];
+  const from = engine.sql.json({ from: key });
+  await engine.sql`update etl.chunks set slice = slice || ${from} where run_id = any (${ended})`;
+  await engine.sql`update etl.runs set pin = ${from} where run_id = any (${ended})`;
+  const detail = engine.sql.json({ detail: told });
+  await engine.sql`update etl.chunks set error = ${detail} where run_id = ${id}`;
+  await engine.sql`update etl.stages set error = ${detail} where run_id = ${id} and stage = 'load'`;
+  await engine.sql`insert into etl.validations (run_id, suite_name, success, result)
+    values (${id}, 's', false, ${detail})`;
+  await engine.sql`insert into etl.run_logs (run_id, line_no, logged_at, level, message, fields)
+    values (${id}, 9001, now(), 'info', 'met', ${detail})`;
   await engine.sql`select etl.raise_alert('run_failed', 'people', ${told}, ${
     engine.sql.json({ run_id: id, details: { error: told } })
   })`;
@@ -256,16 +293,20 @@ Deno.test("a key is found however a body, a message or a plan writes it; a body 
   await engine
     .sql`insert into etl.quarantine (run_id, chunk_no, position, "output", rule, message, raw, record)
     select ${id}::uuid, 9, n, 0, 'x', 'x', 'x', jsonb_build_object('id', 'k' || n, 'text', repeat('x', 3000000))::text from generate_series(1, 4) as n
-    union all select ${id}::uuid, 9, 5, 0, 'x', 'x', 'x', ${JSON.stringify({ id: key })}`;
+    union all select ${id}::uuid, 9, 5, 0, 'x', 'x', 'x', ${JSON.stringify({ id: key })}
+    union all select ${id}::uuid, 9, 6, 0, 'x', ${told}, '{', null`;
 
   const { status, body } = await forget(engine, "public.people", { key });
   assert.equal(status, 200, JSON.stringify(body));
   assert.deepEqual([body.rows, body.uploads, body.quarantine], [1, 2, 1]);
+  assert.deepEqual([body.log_lines, body.left.unreadable], [1, 1]);
   const [left] = await engine.sql<Record<string, unknown>[]>`
     select r.error ->> 'detail' as error, r.warnings ->> 0 as warning, a.message, a.details ->> 'error' as details,
-      n.payload ->> 'message' as payload, c.slice ->> 'from' as slice
-    from etl.runs as r join etl_improved_alerts as a using (run_id) join etl.chunks as c using (run_id)
-    join etl.notifications as n on n.payload ->> 'run_id' = r.run_id::text where r.run_id = ${id}`;
+      n.payload ->> 'message' as payload, c.slice ->> 'from' as slice, r.pin ->> 'from' as pin,
+      c.error ->> 'detail' as chunk, s.error ->> 'detail' as stage, v.result ->> 'detail' as validation
+    from etl.runs as r join etl.validations as v using (run_id) join etl_improved_alerts as a using (run_id) join etl.chunks as c using (run_id)
+    join etl.notifications as n on n.payload ->> 'run_id' = r.run_id::text join etl.stages as s on s.run_id = r.run_id and s.stage = 'load'
+    where r.run_id = ${id}`;
   assert.deepEqual({ ...left }, {
     error: kept,
     warning: kept,
@@ -273,7 +314,16 @@ Deno.test("a key is found however a body, a message or a plan writes it; a body 
     details: kept,
     payload: kept,
     slice: "(forgotten)",
+    pin: "(forgotten)",
+    chunk: kept,
+    stage: kept,
+    validation: kept,
   });
+  // a retry needs them
+  const [retried] = await engine.sql`
+    select r.pin ->> 'from' as pin, c.slice ->> 'from' as slice from etl.runs as r join etl.chunks as c using (run_id)
+    where r.run_id = ${runs.failed!}`;
+  assert.deepEqual({ ...retried }, { pin: key, slice: key });
   assert.deepEqual(Object.keys(await engine.payloads("people")), ["another"]);
 
   // a number stands without quotes; one of three characters is not looked for
@@ -363,5 +413,26 @@ Deno.test("a request body is found by its key in any spelling, by all parts of i
       ...uploads.keys(),
     ]})`;
     assert.deepEqual(left.map(({ text }) => text).sort(), others.toSorted(), key);
+  }
+  // by its first bytes: what is packed cannot be searched
+  const packed = {
+    gzip: "1f8b08",
+    zstd: "28b52ffd",
+    "zstd in frames": "502a4d18",
+    Parquet: "50415231",
+    "an Arrow file": "4152524f5731",
+    "an Arrow stream": "ffffffff5800000010000000",
+    "UTF-16": "fffe",
+    "UTF-16, the other way round": "feff",
+    xz: "fd377a585a00",
+    text: "2820",
+  };
+  const [body] = await engine.sql`select params -> 'source' ->> 'upload_id' as id, run_id
+    from etl.runs where table_name = 's3' order by requested_at limit 1`;
+  for (const [name, head] of Object.entries(packed)) {
+    await engine.sql`insert into etl.uploads (upload_id, part_no, data)
+      select ${body!.id}, n, decode(${head} || '00', 'hex') from generate_series(0, 1) as n`;
+    const { body: { uploads } } = await forget(engine, "public.s3", { key: "nobody" });
+    assert.equal(uploads, name === "text" ? 0 : 1, name);
   }
 });

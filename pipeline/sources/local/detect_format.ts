@@ -156,6 +156,16 @@ export function isParquet(head: Uint8Array): boolean {
   return startsWith(head, [0x50, 0x41, 0x52, 0x31]);
 }
 
+function isUtf16(head: Uint8Array): boolean {
+  return startsWith(head, [0xff, 0xfe]) || startsWith(head, [0xfe, 0xff]);
+}
+
+/** Whether values do not stand as text in data that starts with `head`: it is compressed, binary or UTF-16. */
+export function isPacked(head: Uint8Array): boolean {
+  return isGzip(head) || isZstd(head) || isParquet(head) || isArrow(head) || isUtf16(head) ||
+    foreignOf(head) !== undefined;
+}
+
 /**
  * The format of data that starts with `head` (decompressed, UTF-8): what the
  * conf says, else what the data cannot hide, else name and content type.
@@ -166,10 +176,7 @@ export function detectFormat(head: Uint8Array, hints: FormatHints): DataFormat {
   const file = hints.label;
   refuseForeign(head, file);
   refuseHtml(head, hints);
-  if (
-    (startsWith(head, [0xff, 0xfe]) || startsWith(head, [0xfe, 0xff])) &&
-    hints.format !== "parquet"
-  ) {
+  if (isUtf16(head) && hints.format !== "parquet") {
     throw refused(say("text-utf16", { file }));
   }
   const binary = isParquet(head) ? "parquet" : isArrow(head) ? "arrow" : undefined;
@@ -207,14 +214,19 @@ export function hasKnownExtension(name: string): boolean {
 const refused = (detail: Message): Problem => new Problem("source-unreadable", { detail });
 
 function refuseForeign(head: Uint8Array, file: string): void {
-  for (const { signature, name, next } of FOREIGN) {
-    if (!startsWith(head, signature)) continue;
+  const foreign = foreignOf(head);
+  if (foreign === undefined) return;
+  throw refused(say("format-foreign", { file, what: foreign.name, next: foreign.next }));
+}
+
+function foreignOf(head: Uint8Array): Foreign | undefined {
+  return FOREIGN.find(({ signature, name }) => {
+    if (!startsWith(head, signature)) return false;
     const start = String.fromCharCode(...head.subarray(0, 10));
-    if (start.startsWith("BZh") && !BZIP2.test(start)) continue;
+    if (start.startsWith("BZh")) return BZIP2.test(start);
     // a text may begin so: a header "ORC", a name "Obj"
-    if (name === "an ORC file" && !head.subarray(0, 64).includes(0)) continue;
-    throw refused(say("format-foreign", { file, what: name, next }));
-  }
+    return name !== "an ORC file" || head.subarray(0, 64).includes(0);
+  });
 }
 
 /** A page instead of data: mostly a form to sign in, or a portal's. */
