@@ -39,7 +39,7 @@ async function mlflowServer() {
     const response = await fetch(`${address}/health`);
     await response.body?.cancel();
     return response.ok;
-  }, { timeoutMs: 120_000, intervalMs: 200, what: "mlflow server to answer" });
+  }, { timeoutMs: 300_000, intervalMs: 200, what: "mlflow server to answer" });
   return {
     address,
     async [Symbol.asyncDispose]() {
