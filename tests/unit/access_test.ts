@@ -64,7 +64,11 @@ Deno.test("who looks is a viewer, who starts or stops work an operator, who chan
     /^GET \/(livez|readyz|api\/problems.*|api\/docs\/style.css|etl\/assets\/.*|etl\/sign-in)?$|^POST \/etl\//;
   const byMethod: Record<string, string> = { GET: "viewer", POST: "operator" };
   const starts: string[] = [];
-  for (const [route, { role, startsWork: begins = false }] of Object.entries(ROUTES)) {
+  // pages and their data say it themselves, where an app has been made in this process
+  const listed = Object.entries(ROUTES).filter(([route]) =>
+    open.test(route) || !/^GET \/etl(\/(?!events$|\*$)|$)/.test(route)
+  );
+  for (const [route, { role, startsWork: begins = false }] of listed) {
     const method = route.split(" ")[0]!;
     const needed = open.test(route) ? "anyone" : others[route] ?? byMethod[method] ?? "admin";
     assert.equal(role, needed, route);
@@ -74,9 +78,9 @@ Deno.test("who looks is a viewer, who starts or stops work an operator, who chan
   const small = /\/(cancel|pause|resume|alerts\/handle|alerts\/test)$/;
   assert.deepEqual(
     starts.sort(),
-    Object.keys(ROUTES).filter((route) =>
-      route.endsWith("/forget") || ROUTES[route]!.role === "operator" && !small.test(route)
-    ).sort(),
+    listed.filter(([route, { role }]) =>
+      route.endsWith("/forget") || role === "operator" && !small.test(route)
+    ).map(([route]) => route).sort(),
   );
 });
 
