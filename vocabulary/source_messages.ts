@@ -463,6 +463,10 @@ export const SOURCE_MESSAGES = {
     'the query of connection "{name}"',
     'la consulta de la conexión "{name}"',
   ],
+  "the-table-in-file": [
+    "{table} of the file {path}",
+    "{table} del archivo {path}",
+  ],
   "the-table-of": [
     '{table} of connection "{name}"',
     '{table} de la conexión "{name}"',

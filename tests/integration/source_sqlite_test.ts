@@ -238,7 +238,7 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
       assert.equal(state, "failed", table);
       assert.match(
         String((error as { detail?: string }).detail),
-        /^(dropped|renamed|another) \(shop\.db\) has other columns than when/,
+        /^(dropped|renamed|another) of the file shop\.db has other columns than when/,
       );
     }
     database.exec(

@@ -1,5 +1,5 @@
 import { identify } from "../../field_path.ts";
-import { say, verbatim } from "../../../vocabulary/messages.ts";
+import { say } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
 import { constants, DatabaseSync, type StatementSync } from "node:sqlite";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -125,7 +125,7 @@ function columnsOf(database: DatabaseSync, table: string): string {
 function refuseOtherColumns(database: DatabaseSync, slice: Slice, { table, path }: Config): void {
   if (slice?.columns === undefined || slice.columns === columnsOf(database, table!)) return;
   throw new Problem("source-changed", {
-    detail: say("columns-changed", { what: verbatim(`${table} (${path})`) }),
+    detail: say("columns-changed", { what: say("the-table-in-file", { table: table!, path }) }),
   });
 }
 
