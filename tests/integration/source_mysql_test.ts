@@ -139,18 +139,22 @@ Deno.test({
       assert.match(String(error?.detail), /paged by columns that are not part of source\.key/);
     });
 
-    await t.step("large rows come in pages of so many bytes", async () => {
-      const source = await openTrusted("mysql", {
-        config: { table: "large" },
+    /** The source as a worker has it, without a run. */
+    const opened = (config: object, pageSize: number) =>
+      openTrusted("mysql", {
+        config,
         since: null,
         connections: ["shop"],
-        pageSize: 1000,
+        pageSize,
         maxRecordBytes: 1 << 24,
       }, {
         connections: { shop: mariadb.dsn },
         dataDir: engine.dataDir,
         signal: new AbortController().signal,
       });
+
+    await t.step("large rows come in pages of so many bytes", async () => {
+      const source = await opened({ table: "large" }, 1000);
       const { slices } = await source.plan();
       const pages: number[] = [];
       const ids: number[] = [];
@@ -176,17 +180,7 @@ Deno.test({
       async () => {
         await mariadb.query(`create table altered (id int primary key, code int);
           insert into altered select seq, seq from seq_1_to_400`);
-        const source = await openTrusted("mysql", {
-          config: { table: "altered", slice_rows: 200 },
-          since: null,
-          connections: ["shop"],
-          pageSize: 100,
-          maxRecordBytes: 1 << 20,
-        }, {
-          connections: { shop: mariadb.dsn },
-          dataDir: engine.dataDir,
-          signal: new AbortController().signal,
-        });
+        const source = await opened({ table: "altered", slice_rows: 200 }, 100);
         const { slices } = await source.plan();
         await mariadb.query("alter table altered add later int");
         const [begun, next] = slices.map((slice) => Array.fromAsync(source.read(slice)));
