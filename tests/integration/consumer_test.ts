@@ -311,6 +311,65 @@ Deno.test("a consumer's transaction begins with its first query", async (t) => {
   assert.equal(inTransaction, 1);
 });
 
+Deno.test("a consumer whose connection is cut is told by its signal, and comes again only when it has ended", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const waiting = Promise.withResolvers<void>();
+  const told: unknown[] = [];
+  const cut = recorder("cut", {
+    run: async ({ db, signal }) => {
+      if (cut.seen.length > 1) return "again";
+      const over = new Promise((resolve) => signal.addEventListener("abort", resolve));
+      await db.query("select 1");
+      waiting.resolve();
+      await over;
+      // nobody else may have its event before it has ended, however long that takes
+      for (let i = 0; i < 100; i++) {
+        const [delivery] = await sql`select state, attempts from etl.deliveries`;
+        told.push(`${delivery!.state}, attempt ${delivery!.attempts}`);
+      }
+      return "too late";
+    },
+  });
+  await using _reacting = await startReacting(engine, { consumers: [cut.consumer] });
+  const no = await emit(engine);
+  await waiting.promise;
+  await sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()
+    and application_name = 'etl-lease consumer cut' and xact_start is not null`;
+  await waitFor(settled(engine, "cut"), { timeoutMs: 30_000 });
+  assert.deepEqual(
+    new Set(told),
+    new Set(["pending, attempt 1"]),
+    "it is not given back meanwhile",
+  );
+  assert.deepEqual(cut.seen, [[no], [no]]);
+  const [delivery] = await sql`select state, attempts, result from etl.deliveries`;
+  assert.deepEqual({ ...delivery }, { state: "done", attempts: 1, result: "again" });
+});
+
+Deno.test("what a consumer was started with by hand is checked again before it runs, and defaults are filled in", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const given: unknown[] = [];
+  const asked = recorder("asked", {
+    params: z.object({ days: z.number().int().default(7), note: z.string().default("none") }),
+    run: ({ params }) => Promise.resolve(given.push(params)),
+  });
+  await using _reacting = await startReacting(engine, { consumers: [asked.consumer] });
+  await sql`insert into etl.deliveries (consumer, params) values ('asked', '{"days": 3}')`;
+  await emit(engine);
+  await waitFor(() => given.length === 2);
+  await sql`insert into etl.deliveries (consumer, params) values ('asked', '{"dayz": 3}')`;
+  await emit(engine); // wakes it
+  await waitFor(async () => {
+    const [wrong] = await sql`select attempts, error from etl.deliveries where params ? 'dayz'`;
+    return wrong!.error !== null;
+  });
+  const [wrong] = await sql`select error from etl.deliveries where params ? 'dayz'`;
+  assert.match(wrong!.error, /dayz/);
+  assert.deepEqual(given, [{ days: 3, note: "none" }, { days: 7, note: "none" }]);
+});
+
 Deno.test("an event that waits for its consumer too long is an alert, until the consumer has caught up", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
+import { z } from "zod";
+import { defineConsumer } from "../../pipeline/consumers/consumer.ts";
 import { MAINTENANCE_TASKS } from "../../store/maintenance.ts";
 import type { RunEnd } from "../../store/reactions.ts";
 import type { RunRow } from "../../store/runs.ts";
@@ -256,4 +258,35 @@ Deno.test("StatsD is told of an end of a run that could not be judged, and of a 
   assert.ok(end!.seconds > 0 && end!.seconds <= 30, "it is judged again after 30 s");
   await engine.sql`select etl.request_view_refresh()`;
   await told("etl_consumer.mv_refresh.failure");
+});
+
+Deno.test("a consumer tells StatsD of at most 20 tasks, each with a name of its form and a time that is none below zero", async (t) => {
+  await using statsd = await statsdServer();
+  await using engine = await startEngine(t);
+  const tasks = Object.fromEntries(
+    Array.from({ length: 25 }, (_, i) => [`step_${String(i).padStart(2, "0")}`, i]),
+  );
+  const consumer = defineConsumer({
+    name: "steps",
+    datasets: ["public.etl_improved_events"],
+    params: z.object({}),
+    run: ({ events: [event] }) =>
+      Promise.resolve({
+        tasks: event!.counts.inserted === 1
+          ? tasks
+          : { "No Name": 1, backwards: -1, text: "5", last: 0 },
+      }),
+  });
+  const env = { STATSD_HOST: "127.0.0.1", STATSD_PORT: String(statsd.port) };
+  await using _reacting = await startReacting(engine, { env, consumers: [consumer] });
+  for (const inserted of [1, 2]) {
+    await engine.sql`insert into etl.dataset_events (dataset, emitted_by, counts)
+      values ('public.etl_improved_events', 'test', ${JSON.stringify({ inserted })}::text::jsonb)`;
+  }
+  const told = () =>
+    statsd.lines.flatMap((line) => /^airflow\.dag\.steps\.(.+)\.duration:/.exec(line)?.[1] ?? [])
+      .filter((name) => name !== "run");
+  // datagrams may overtake each other
+  await waitFor(() => told().includes("last") && told().length > 20);
+  assert.deepEqual(told().sort(), ["last", ...Object.keys(tasks).slice(0, 20)]);
 });
