@@ -248,9 +248,9 @@ async function planOf(api: Api, asked: Asked): Promise<Planned[]> {
   const gone = [...there].flatMap(([into, conf]) => {
     const { source } = conf;
     const of = source.connection ?? (source.connections as string[] | undefined)?.[0];
-    const name = String(
-      source.table ?? (source.config as { table?: string } | undefined)?.table ?? "",
-    ).replaceAll('"', "");
+    const name = source.table === undefined
+      ? String((source.config as { table?: string } | undefined)?.table ?? "")
+      : unquoted(String(source.table));
     return of !== asked.connection || present.has(name) || left.has(name) ||
         !asked.patterns.split(",").some((pattern) => globMatches(pattern.trim(), name))
       ? []
@@ -482,6 +482,9 @@ function confOf(
 function quoted(name: string): string {
   return /["."]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name;
 }
+
+const unquoted = (table: string) =>
+  table.replace(/"((?:[^"]|"")*)"/g, (_, name: string) => name.replaceAll('""', '"'));
 
 /** The new conf, with what somebody has set besides: a pool, an SLA, fields that are left out. */
 function merged(before: Conf, made: Conf): Conf {
