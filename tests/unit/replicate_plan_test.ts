@@ -98,7 +98,7 @@ function catalogue(kind: SourceTables["kind"], tables: Table[]) {
     return { code, out, err, said: `${out}\n${err}` };
   };
   return {
-    ...{ confs, schedules, declared, ends, sent, replicate },
+    ...{ catalogue: tables, confs, schedules, declared, ends, sent, replicate },
     /** The plan of a dry run, by the tables' names. */
     plan: async (...args: string[]) => {
       const { code, out, said } = await replicate("crm", ...args, "--dry-run", "--json");
@@ -156,6 +156,7 @@ Deno.test("etl replicate: a table's name here needs no quotes, and a name with a
     table('the "best"'),
     table("Größe"),
     table("plain_1"),
+    table("a.dot"),
   ]);
   const plan = await source.plan("*", "--to", "crm");
   assert.deepEqual(
@@ -165,6 +166,7 @@ Deno.test("etl replicate: a table's name here needs no quotes, and a name with a
       ["crm.the_best_", 'sales."the ""best"""'],
       ["crm.Gr_e", "sales.Größe"],
       ["crm.plain_1", "sales.plain_1"],
+      ["crm.a_dot", 'sales."a.dot"'],
     ],
   );
 });
@@ -231,6 +233,32 @@ Deno.test("etl replicate: a typed table that is there keeps its key, and what it
   );
   source.declared.set("crm.orders", { table: { key: ["id", "line"], columns } });
   assert.equal((await orders()).what, "new");
+  // a column more there, and one that has to be wider here
+  const number = { type: "decimal", declare: "numeric(12,4)" };
+  source.declared.set("crm.orders", {
+    table: {
+      key: ["id", "line"],
+      columns: [...columns, { name: "a_b", path: "a\\.b", type: "numeric(10,2)" }],
+    },
+  });
+  await source.replicate("crm", "*", "--to", "crm", "--typed");
+  source.catalogue[0]!.columns.push(
+    { name: "line", type: "integer", declare: "integer" },
+    { name: "a.b", ...number },
+  );
+  const { what, why, alter, conf } = await orders();
+  assert.deepEqual([what, why], ["changed", "source.columns, column line, column a_b"]);
+  assert.deepEqual(alter, { add: { line: "integer" }, types: { a_b: "numeric" } });
+  assert.deepEqual((conf as { source: Conf }).source.columns, {
+    ...{ id: "integer", line: "integer", "a.b": "numeric" },
+  });
+  source.sent.length = 0;
+  await source.replicate("crm", "*", "--to", "crm", "--typed");
+  assert.deepEqual(source.sent, [
+    "PATCH datasets crm.orders columns",
+    "PUT configurations crm.orders",
+    "POST etl run",
+  ]);
 });
 
 Deno.test("etl replicate: gone is what the same call would have made of this connection, and nothing else", async () => {
@@ -257,8 +285,12 @@ Deno.test("etl replicate: gone is what the same call would have made of this con
   assert.deepEqual(await gone("*"), ["sales.left", "sales.order1", 'sales.the "odd"']);
   assert.deepEqual(await gone("sales.order?,*.kept"), ["sales.order1"]);
   assert.deepEqual(await gone("sales.ord?,*.kept"), []);
-  // a table that is left out is there as far as this call knows
+  // a table that is left out is there, and is none of the plan
   tables.push(table("left"));
+  assert.equal(
+    (await source.plan("*", "--to", "crm", "--except", "sales.left"))["sales.left"],
+    undefined,
+  );
   tables.push(table('the "odd"'));
   assert.deepEqual(await gone("*", "--except", "sales.left"), ["sales.order1"]);
   const { err, out } = await source.replicate("crm", "*", "--to", "crm", "--json");
@@ -327,8 +359,16 @@ Deno.test("etl replicate: a schedule is changed where its cron or its time zone 
   assert.deepEqual(await scheduled("0 4 * * *", "--time-zone", "Europe/Madrid"), [
     "PUT schedules crm.orders",
   ]);
-  const { time_zone, cron } = source.schedules.get("crm.orders")!;
-  assert.deepEqual([time_zone, cron], ["Europe/Madrid", "0 4 * * *"]);
+  const set = {
+    ...{ cron: "0 4 * * *", time_zone: "Europe/Madrid", configuration: "crm.orders" },
+    ...{ description: "ours", missed: "all", grace_seconds: 7, overlap: "queue" },
+    conf: { configuration: "crm.orders", pool: "nightly" },
+  };
+  source.schedules.set("crm.orders", set);
+  await scheduled("0 5 * * *");
+  assert.deepEqual(source.schedules.get("crm.orders"), {
+    ...{ ...set, cron: "0 5 * * *", time_zone: "UTC" },
+  });
 });
 
 Deno.test("etl replicate: a run that does not succeed counts as a table that was not replicated", async () => {
@@ -394,6 +434,10 @@ Deno.test("etl replicate: options that cannot be meant are refused before a serv
   assert.match(
     await wrong("crm", "*", "--to", "a", "--time-zone", "UTC"),
     /--time-zone is that of --schedule/,
+  );
+  assert.match(
+    await wrong("crm", "*", "--to", "a", "--mirror", "--cursor", "at"),
+    /--mirror compares whole tables/,
   );
   assert.match(await wrong("crm"), /needs a connection and its tables/);
 });

@@ -251,7 +251,7 @@ async function planOf(api: Api, asked: Asked): Promise<Planned[]> {
     const name = source.table === undefined
       ? String((source.config as { table?: string } | undefined)?.table ?? "")
       : unquoted(String(source.table));
-    return of !== asked.connection || present.has(name) || left.has(name) ||
+    return of !== asked.connection || present.has(name) ||
         !asked.patterns.split(",").some((pattern) => globMatches(pattern.trim(), name))
       ? []
       : [{ ...NOTHING, name, into, what: "gone" as const, why: "the source has no such table" }];
