@@ -14,7 +14,8 @@ import { castsOf, KEYS, type OwnTable } from "../store/own_tables.ts";
 import { type ColumnsConf, compileColumns } from "./sources/columns.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { CellFault } from "./sources/local/csv_values.ts";
-import type { Json, SourceRecord } from "./sources/source.ts";
+import { BYTES, type Json, type SourceRecord } from "./sources/source.ts";
+import { type ReadText, textReader } from "./own_texts.ts";
 
 /** Fields that a table has no column for, and values that do not fit their column, that a chunk tells of. */
 const TOLD = 50;
@@ -128,6 +129,23 @@ function widthReader({ path }: TypedColumn, read: ReadValue, width: number): Rea
   };
 }
 
+/** A text of a type for which PostgreSQL takes more than it says; `isBase64` says that the source has bytes in the column. */
+function ownTextReader(
+  { path }: TypedColumn,
+  read: ReadValue,
+  { put, isBytes, isBase64 }: { put: ReadText; isBytes: boolean; isBase64: () => boolean },
+): ReadValue {
+  const name = parsePath(path).join(".");
+  return (value, digits) => {
+    const text = read(value, digits);
+    if (text === null) return null;
+    return put(
+      isBytes && isBase64() ? `\\x${Uint8Array.fromBase64(text).toHex()}` : text,
+      name,
+    );
+  };
+}
+
 /** A cell of a column of jsonb is JSON, as where the conf declares it. */
 function jsonCellReader({ path }: TypedColumn, read: ReadValue): ReadValue {
   const name = parsePath(path).join(".");
@@ -224,10 +242,21 @@ export class RowShaper {
     };
     const { columns } = table;
     this.#columns = columns.map((column) => {
-      const { base, width = null } = table.casts?.[column.name] ?? {};
+      const { base, leaf = "", kind = null, width = null } = table.casts?.[column.name] ?? {};
       const plain = base === "uuid" ? uuidReader(column) : valueReader(column);
-      const plainValue = width === null ? plain : widthReader(column, plain, width);
       const field = parsePath(column.path).join(".");
+      const put = textReader(leaf, kind);
+      const plainValue = width !== null
+        ? widthReader(column, plain, width)
+        : put === null
+        ? plain
+        : ownTextReader(column, plain, {
+          put,
+          isBytes: leaf === "bytea",
+          isBase64: () =>
+            this.#types !== undefined && Object.hasOwn(this.#types, field) &&
+            this.#types[field] === BYTES,
+        });
       const ofCell = column.type === "jsonb" && isRaw(field) && !isDeclared(field)
         ? jsonCellReader(column, plainValue)
         : null;
@@ -534,7 +563,8 @@ function fits(type: string, value: Json, digits?: string): boolean {
 }
 
 function knownType(types: Record<string, string> | undefined, name: string): string | undefined {
-  return types !== undefined && Object.hasOwn(types, name) ? types[name] : undefined;
+  if (types === undefined || !Object.hasOwn(types, name)) return undefined;
+  return types[name] === BYTES ? "text" : types[name];
 }
 
 const DASH = 45;

@@ -3221,9 +3221,10 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   where not exists (select from pg_attribute as a where a.attrelid = relation and a.attname = m.key and not a.attisdropped)
 $$;
 
--- A table as a load sees it: {relation, owner, columns: [{name, type, sql_type, base, plain, rounds, width, folds, generated}],
+-- A table as a load sees it: {relation, owner, columns: [{name, type, sql_type, base, leaf, kind, plain, rounds, width, folds, generated}],
 -- keys: [[name]]}; null where there is none. `type` is that of source.columns by which values are read, `base` the name of the
--- type below domains and `plain` that type in SQL, `rounds` the type to which an assignment rounds or cuts without a word,
+-- type below domains, `leaf` that of the elements of an array or the bounds of a range, which `kind` says (record: a composite),
+-- `plain` the type, or of an array its elements', without domain and modifier in SQL, `rounds` the type to which an assignment rounds or cuts without a word,
 -- `width` the characters of a varchar, behind which it cuts spaces, `folds` says that the column's collation makes different
 -- texts one, `generated` that no run writes the column.
 create or replace function etl.own_table(schema_name text, table_name text) returns jsonb
@@ -3236,10 +3237,30 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     where a.attnum > 0 and not a.attisdropped
     union all
     select w.attnum, y.typbasetype, y.typtypmod from walk as w join pg_type as y on y.oid = w.typid where y.typtype = 'd'
+  ), leaves as (
+    select w.attnum, w.typid, w.typmod, null as kind from walk as w join pg_type as y on y.oid = w.typid where y.typtype <> 'd'
+    union all
+    select l.attnum, below.typid, below.typmod, coalesce(below.kind, l.kind) from leaves as l join pg_type as y on y.oid = l.typid
+    cross join lateral (
+      select y.typelem as typid, l.typmod, coalesce(l.kind, 'array') as kind where y.typcategory = 'A' and y.typelem <> 0 and y.typname <> all (array['oidvector', 'int2vector'])
+      union all select y.typbasetype, y.typtypmod, l.kind where y.typtype = 'd'
+      union all select r.rngsubtype, -1, 'range' from pg_range as r where y.oid in (r.rngtypid, r.rngmultitypid)) as below
   ), based as (
-    select w.attnum, y.typname::text as base, w.typmod, format_type(w.typid, w.typmod) as full_type, format_type(w.typid, -1) as plain,
-      case when y.typcategory = 'A' then (select e.typname from pg_type as e where e.oid = y.typelem) end as item
-    from walk as w join pg_type as y on y.oid = w.typid where y.typtype <> 'd'
+    select w.attnum, y.typname::text as base, w.typmod, format_type(w.typid, w.typmod) as full_type, l.kind,
+      case when l.kind = 'array' then format_type(l.typid, -1) || '[]' else format_type(w.typid, -1) end as plain,
+      case when e.typtype = 'c' then 'record' else e.typname::text end as leaf,
+      case when e.typtype = 'c' then exists (select from pg_attribute as a join pg_type as p on p.oid = a.atttypid
+          where a.attrelid = e.typrelid and a.attnum > 0 and not a.attisdropped and p.typtype <> 'e'
+            and not p.typname in ('int2', 'int4', 'int8', 'bool', 'text', 'uuid', 'json', 'jsonb')
+            and not (p.typname in ('numeric', 'varchar') and a.atttypmod = -1))
+        when l.kind = 'range' then e.typname in ('float4', 'float8')
+        when l.kind = 'array' then e.typname in ('float4', 'float8', 'money', 'name', 'char')
+          or l.typmod >= 0 and e.typname in ('timestamp', 'timestamptz', 'time', 'timetz', 'interval', 'numeric', 'varchar')
+        else e.typname in ('float4', 'float8', 'money', 'name', 'char', 'point', 'lseg', 'box', 'path', 'polygon', 'circle')
+          or w.typmod >= 0 and (e.typname in ('timestamp', 'timestamptz', 'time', 'timetz', 'interval')
+            or e.typname = 'numeric' and format_type(w.typid, w.typmod) !~ '^numeric\(\d+,\d+\)$') end as rounds
+    from walk as w join pg_type as y on y.oid = w.typid join leaves as l on l.attnum = w.attnum join pg_type as e on e.oid = l.typid
+    where y.typtype <> 'd' and e.typtype not in ('d', 'r', 'm') and (e.typcategory <> 'A' or e.typname in ('oidvector', 'int2vector'))
   )
   select jsonb_build_object('relation', t.oid::regclass::text, 'owner', pg_get_userbyid(t.relowner),
     'columns', (select jsonb_agg(jsonb_build_object('name', a.attname,
@@ -3249,9 +3270,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
           when b.base in ('timestamp', 'timestamptz') then 'timestamptz' when b.base in ('json', 'jsonb') then 'jsonb' else 'text' end,
         -- without a modifier character and bit have one
         'sql_type', format_type(a.atttypid, -1), 'base', b.base, 'plain', b.plain, 'is_domain', (select y.typtype = 'd' from pg_type as y where y.oid = a.atttypid),
-        'rounds', case when b.base in ('float4', 'float8', 'time', 'timetz', 'interval', 'money', 'name', 'char') or b.item in ('float4', 'float8')
-          or b.typmod >= 0 and (coalesce(b.item, b.base) in ('timestamp', 'timestamptz', 'time', 'timetz', 'interval') or b.item = 'numeric'
-            or b.base = 'numeric' and b.full_type !~ '^numeric\(\d+,\d+\)$') then b.full_type end,
+        'rounds', case when b.rounds then b.full_type end, 'leaf', b.leaf, 'kind', b.kind,
         'width', case when b.base = 'varchar' and b.typmod > 4 then b.typmod - 4 end,
         'folds', (select not l.collisdeterministic from pg_collation as l where l.oid = a.attcollation),
         'generated', a.attgenerated <> '' or a.attidentity <> '') order by a.attnum)
@@ -8444,7 +8463,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('cc7e8968dfdfef9ee9d1e3439f87c34e76945251b507f3d9ceee90ff1abb81db')
+insert into etl.setups (checksum) values ('175f6e3e34678aef8ea9b262a9a12195aa0ce38ba77c6b75cfe779ba38365298')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8452,4 +8471,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"cc7e8968dfdfef9ee9d1e3439f87c34e76945251b507f3d9ceee90ff1abb81db","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"175f6e3e34678aef8ea9b262a9a12195aa0ce38ba77c6b75cfe779ba38365298","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

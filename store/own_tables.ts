@@ -13,7 +13,10 @@ export interface OwnTable {
     is_domain: boolean;
     /** Name of the type below domains. */
     base: string;
-    /** That type in SQL, without a modifier. */
+    /** Name of the type of an array's elements or a range's bounds, below domains; "record" of a composite. */
+    leaf: string;
+    kind: "array" | "range" | null;
+    /** That type in SQL, of an array of `leaf`, without a modifier. */
     plain: string;
     /** The type to which an assignment rounds or cuts without a word. */
     rounds: string | null;
@@ -102,9 +105,6 @@ export const KEYS: Record<string, string> = {
   uuid: "uuid",
 };
 
-/** A fraction of a second with more digits than PostgreSQL keeps. */
-const TOO_FINE = "'\\.\\d{6}\\d*[1-9]'";
-
 /**
  * How values reach the columns that are not simply of the type by which they are read, or hold not all its values; and whether
  * a column can be a key.
@@ -113,7 +113,7 @@ export function castsOf({ columns }: OwnTable, used: TypedColumn[]): Record<stri
   const names = new Set(used.map(({ name }) => name));
   return Object.fromEntries(
     columns.filter(({ name }) => names.has(name)).flatMap((column) => {
-      const { name, base, sql_type, is_domain, rounds, width, folds } = column;
+      const { name, base, leaf, kind, sql_type, is_domain, rounds, width, folds } = column;
       const direct = SAME.has(base) && !is_domain && rounds === null;
       if (direct && width === null && !folds) return [];
       const put = base === "timestamp"
@@ -122,36 +122,48 @@ export function castsOf({ columns }: OwnTable, used: TypedColumn[]): Record<stri
         ? "$"
         : `$::${sql_type}`;
       const key = folds ? null : KEYS[base] ?? null;
-      return [[name, { put, holds: heldBy(column, put), key, base, width, direct }]];
+      return [[name, { put, holds: heldBy(column, put), key, base, leaf, kind, width, direct }]];
     }),
   );
 }
 
+/** SQL for the numbers of a text, in their order. */
+const numbersOf = (text: string) =>
+  `(select array_agg(m[1]::numeric order by m[1]::numeric)
+    from regexp_matches(${text}, '(-?(?:\\d+\\.?\\d*|\\.\\d+)(?:e[-+]?\\d+)?)', 'gi') as m)`;
+
 /** SQL for whether a column holds a value as it is; null: it does, or PostgreSQL refuses it. */
 function heldBy(
-  { base, plain, rounds }: OwnTable["columns"][number],
+  { leaf, kind, plain, rounds }: OwnTable["columns"][number],
   put: string,
 ): string | null {
   if (rounds === null) return null;
-  switch (base) {
+  if (leaf === "record" || kind === "range") return `$ = $::${rounds}::text`;
+  switch (leaf) {
     case "float4":
     case "float8":
-      return `$ = $::${rounds}::text::numeric`;
-    case "_float4":
-    case "_float8":
-      return `$::numeric[] = $::${rounds}::text::numeric[]`;
+      return kind === "array"
+        ? `$::numeric[] = $::${rounds}::text::numeric[]`
+        : `$ = $::${rounds}::text::numeric`;
     case "timestamp":
-      return `${put} = ${put}::${rounds}`;
+      if (kind === null) return `${put} = ${put}::${rounds}`;
+      break;
     case "name":
     case "char":
-      return `$ = $::${rounds}::text`;
+      return kind === "array" ? `$::text[] = $::${rounds}::text[]` : `$ = $::${rounds}::text`;
     case "money":
-      return `($ !~ '^-?\\d+(\\.\\d+)?\\Z' or $::numeric = $::${rounds}::numeric)`;
-    case "time":
-    case "timetz":
-    case "interval":
-      return `($::${plain} = $::${rounds} and $ !~ ${TOO_FINE})`;
-    default:
-      return `$::${plain} = $::${rounds}`;
+      // what is no plain number must be as the column writes it: 12,34 is 1234 there
+      return kind === "array"
+        ? `$::text[] = $::${rounds}::text[]`
+        : `case when $ ~ '^-?\\d+(\\.\\d+)?\\Z' then $::numeric = $::${rounds}::numeric else $ = $::${rounds}::text end`;
+    case "point":
+    case "lseg":
+    case "box":
+    case "path":
+    case "polygon":
+    case "circle":
+      return `${numbersOf("$")} = ${numbersOf(`$::${rounds}::text`)}`;
   }
+  // of domains as elements no array is compared with another one
+  return `$::${plain} = $::${rounds}${kind === "array" ? `::${plain}` : ""}`;
 }

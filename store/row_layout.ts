@@ -38,6 +38,9 @@ export interface Cast {
   key: string | null;
   /** Name of the type below domains. */
   base: string;
+  /** Name of the type of an array's elements or a range's bounds; otherwise `base`. */
+  leaf: string;
+  kind: "array" | "range" | null;
   /** Characters of a varchar, behind which an assignment cuts spaces without a word. */
   width: number | null;
   /** Whether COPY takes values as they are sent. */

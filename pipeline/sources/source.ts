@@ -37,6 +37,9 @@ export interface Origin {
   record: string | null;
 }
 
+/** The type of columns of bytes, whose values are base64: text, but in a column of bytes. */
+export const BYTES = "base64";
+
 /** Records in source order. Where one stands is asked only of those that are rejected or shown. */
 export interface RecordBatch extends Array<SourceRecord | Unreadable> {
   /** The file or URL of all its records, where there is one. */
@@ -47,7 +50,7 @@ export interface RecordBatch extends Array<SourceRecord | Unreadable> {
   repeatedNames?: { records: number; example: string };
   /**
    * Types of `source.columns` that hold all values of its columns, by name, where the source itself has types: those of other
-   * columns are told by their values.
+   * columns are told by their values. Bytes, whose text is base64, are `BYTES`.
    */
   types?: Record<string, string>;
   /** Whether its records are cells of text (CSV), of which 1.10 and 1.1 are two keys. */

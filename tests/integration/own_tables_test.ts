@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { startEngine } from "../helpers/engine.ts";
+import { testDatabase } from "../helpers/postgres.ts";
 import { rolesWorld } from "../helpers/roles.ts";
 
 const counts = (run: { state: string; error: unknown; counts: Record<string, number> }) => {
@@ -460,6 +461,124 @@ Deno.test("a table of the server's own role gets the columns of a run when it is
   const [first] = await engine
     .sql`select count(*)::int as n from pg_index where indrelid = 'public.plain'::regclass`;
   assert.equal(first!.n, 1);
+});
+
+/** Texts by the type of a column: how it holds them; null: it would take them for something else. */
+const TEXTS: Record<string, [text: string, stored: string | null][]> = {
+  oid: [["4294967295", "4294967295"], ["-1", null], ["010", null], ["4294967296", null]],
+  time: [
+    ["9:05", "09:05:00"],
+    ["24:00", "24:00:00"],
+    ["12:00+02", null],
+    ["2026-01-01 12:00", null],
+    ["23:59:60", null],
+    ["now", null],
+    ["12:00:00.1234567", null],
+  ],
+  timetz: [
+    ["12:00", "12:00:00+00"],
+    ["12:00+02:30", "12:00:00+02:30"],
+    ["2026-07-01 12:00 Europe/Madrid", null],
+  ],
+  interval: [
+    ["PT9223372036854.775807S", "2562047788:00:54.775807"],
+    ["P-1M2DT-3.5S", "-1 mons +2 days -00:00:03.5"],
+    ["1.5 years", "1 year 6 mons"],
+    ["1.123 years", null],
+    ["0.4 us", null],
+    ["1:00:00.1234567", null],
+    ["PT9223372036854.5H0.775807S", null],
+  ],
+  bytea: [["\\x00ff", "\\x00ff"], ["AP8=", null]],
+  "date[]": [
+    ["{2026-01-01,NULL}", "{2026-01-01,NULL}"],
+    ["{2026-01-01 23:59}", null],
+    ["{01/02/2026}", null],
+  ],
+  "time[]": [["[0:0]={12:00}", "[0:0]={12:00:00}"], ["{12:00+02}", null]],
+  "timestamp[]": [
+    ['{"2026-01-01 12:00+02"}', '{"2026-01-01 10:00:00"}'],
+    ["{2026-01-01 12:00:00.1234567}", null],
+    ["{now}", null],
+  ],
+  "tstzrange": [
+    ["[2026-01-01 12:00,infinity)", '["2026-01-01 12:00:00+00",infinity)'],
+    ["empty", "empty"],
+    ["[today,)", null],
+  ],
+  "datemultirange": [
+    ["{[2026-01-01,2026-01-03]}", "{[2026-01-01,2026-01-04)}"],
+    ["{[2026-01-01 23:00,2026-01-03]}", null],
+  ],
+  "public.cents[]": [["{1.25}", "{1.25}"], ["{1.255}", null]],
+  "varchar(3)[]": [["{abc}", "{abc}"], ['{"abc "}', null]],
+  "name[]": [["{x}", "{x}"], [`{${"x".repeat(64)}}`, null]],
+  "public.float8range": [["[0.5,1)", "[0.5,1)"], ["[0.12345678901234567890,1)", null]],
+  "public.pair": [["(0.5,12:00:00)", "(0.5,12:00:00)"], ["(0.123456789,12:00:00)", null]],
+  money: [["$1,234.50", "$1,234.50"], ["12,34", null], ["$12.345", null]],
+  point: [["(1.0, 2)", "(1,2)"], ["(0.12345678901234567890,1)", null]],
+};
+
+Deno.test("a text that a column would take for something else is quarantined: a zone of a time, a word, bytes that are base64", async (t) => {
+  await using database = await testDatabase(t);
+  await using engine = await startEngine(t, {
+    database,
+    env: { ETL_CONNECTION_SHOP: database.dsn },
+  });
+  const types = Object.keys(TEXTS);
+  const meta =
+    `_etl_first_seen_at timestamptz default now(), _etl_updated_at timestamptz default now(),
+    _etl_run_id uuid, _etl_fingerprint bytea`;
+  await engine.sql.unsafe(
+    `create domain public.cents as numeric(8,2); create type public.pair as (a real, b time);
+    create type public.float8range as range (subtype = float8);
+    create table public.odd (id integer primary key, ${
+      types.map((type, i) => `c${i} ${type}`).join(", ")
+    }, ${meta})`,
+  );
+  const cells = types.flatMap((type, i) =>
+    TEXTS[type]!.map(([text, stored]) => ({ i, text, stored }))
+  );
+  const run = await engine.load(cells.map(({ i, text }, id) => ({ id, [`c${i}`]: text })), {
+    layout: "typed",
+    table_name: "odd",
+    min_acceptance_ratio: 0,
+    chunk_size: 1000,
+  });
+  assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+  const texts = await engine.sql.unsafe<{ id: number; text: string }[]>(
+    `select id::int, coalesce(${
+      types.map((_, i) => `c${i}::text`).join(", ")
+    }) as text from public.odd`,
+  );
+  const stored = new Map(texts.map(({ id, text }) => [id, text]));
+  assert.deepEqual(
+    cells.map(({ i, text }, id) => [types[i], text, stored.get(id) ?? null]),
+    cells.map(({ i, text, stored }) => [types[i], text, stored]),
+  );
+  const [told] = await engine.sql`select field, message from etl.quarantine
+    where run_id = ${run.run_id} and raw like '%12:00+02%' order by position limit 1`;
+  assert.match(`${told!.field} ${told!.message}`, /^c1 column c1: "12:00\+02" is no time such as/);
+
+  // bytes of a source with types are bytes
+  await engine.sql.unsafe(
+    `create table public.files (id integer primary key, body bytea, note text, ${meta});
+    create table public.bodies (id integer primary key, body bytea, note bytea);
+    insert into public.bodies values (1, '\\x00ff', 'abc'), (2, '', null)`,
+  );
+  const copied = await engine.runToEnd({
+    layout: "typed",
+    table_name: "files",
+    source: { type: "postgres", connection: "shop", table: "public.bodies", key: "id" },
+  });
+  assert.deepEqual(counts(copied), [2, 0, 0, 0, 0]);
+  assert.deepEqual(
+    (await engine.sql`select body::text, note from public.files order by id`).map((row) =>
+      Object.values(row)
+    ),
+    // text has them as base64
+    [["\\x00ff", "YWJj"], ["\\x", null]],
+  );
 });
 
 Deno.test("of a chunk whose rows and deletions a table refuses in part, each record counts once, also where it is prepared again for a retry", async (t) => {

@@ -678,6 +678,22 @@ export const SOURCES: Mutant[] = [
     tests: ["unit/sources_ndjson_test.ts: integers keep every digit"],
   },
   {
+    id: "sources/parquet-last-nanosecond",
+    file: "pipeline/sources/local/parquet_values.ts",
+    find: 'if (unit !== "NANOS" || ofNanos) {',
+    replace: "if (true) {",
+    breaks: "the last time of pandas is no infinity",
+    tests: ["unit/sources_parquet_test.ts: Parquet: infinity"],
+  },
+  {
+    id: "sources/duckdb-infinity",
+    file: "pipeline/sources/local/parquet.ts",
+    find: 'startsWith("DuckDB")',
+    replace: 'startsWith("Duck DB")',
+    breaks: "infinity of DuckDB is one in nanoseconds, too",
+    tests: ["unit/sources_parquet_test.ts: Parquet: the last nanosecond"],
+  },
+  {
     id: "sources/json-infinity",
     file: "pipeline/sources/json_text.ts",
     find:

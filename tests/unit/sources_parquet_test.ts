@@ -331,19 +331,32 @@ Deno.test("Parquet: infinity as PostgreSQL and DuckDB write it, and what no cale
     ]),
     columnData: [
       { name: "at", data: [2n ** 63n - 1n, 1n - 2n ** 63n, 253_402_300_800_000_000n] },
+      // the last and the first time of pandas
       { name: "local", data: [2n ** 63n - 1n, 1n - 2n ** 63n, -1n] },
       { name: "day", data: [2 ** 31 - 1, 1 - 2 ** 31, -719_529] as never },
     ],
   });
   assert.deepEqual(records, [
-    { at: "infinity", local: "infinity", day: "infinity" },
-    { at: "-infinity", local: "-infinity", day: "-infinity" },
+    { at: "infinity", local: "2262-04-11T23:47:16.854775807", day: "infinity" },
+    { at: "-infinity", local: "1677-09-21T00:12:43.145224193", day: "-infinity" },
     {
       at: "+010000-01-01T00:00:00.000Z",
       local: "1969-12-31T23:59:59.999999999",
       day: "-000001-12-31",
     },
   ]);
+});
+
+Deno.test("Parquet: the last nanosecond of 64 bits is infinity where DuckDB has written the file", async () => {
+  // DuckDB 2.0: infinity and -infinity as timestamp_ns
+  const file =
+    "UEFSMRUAFSwVLCwVBBUAFQYVBgAAAgAAAAQB/////////38BAAAAAAAAgBUCGSw1ABgNZHVja2RiX3NjaGVtYRUCABUEJQIYAmF0bIwSHDwA" +
+    "AAAAABYEGRwZHCYAHBUEGRUAGRgCYXQVABYEFk4WTiYIPBgI/////////38YCAEAAAAAAACAFgAoCP////////9/GAgBAAAAAAAAgBERABkc" +
+    "FQAVABUCAAAAFk4WBCYIFk4AKChEdWNrREIgdmVyc2lvbiB2Mi4wLjEgKGJ1aWxkIDhkNzgxMTRlOTApGRwcAAAAuQAAAFBBUjE=";
+  await using folder = await SourceFolder.create();
+  await folder.write("a.parquet", Uint8Array.fromBase64(file));
+  const { records } = await readAll({ type: "file", path: "a.parquet" }, folder.ctx);
+  assert.deepEqual(records, [{ at: "infinity" }, { at: "-infinity" }]);
 });
 
 Deno.test("Parquet: INT96, as older writers keep times, has its nanoseconds before 1970, too", async () => {

@@ -30,6 +30,7 @@ import {
   timeOfDay,
   type TimeUnit,
 } from "./parquet_values.ts";
+import { BYTES } from "../source.ts";
 
 const CONTINUATION = 0xffffffff;
 const SCHEMA = 1;
@@ -164,6 +165,11 @@ function declaredType(type: DataType): string | undefined {
       return declaredType(type.children[1]!.type);
     case Type.Null:
       return undefined;
+    case Type.Binary:
+    case Type.LargeBinary:
+    case Type.BinaryView:
+    case Type.FixedSizeBinary:
+      return BYTES;
     default:
       return "children" in type && type.children.length > 0 ? "jsonb" : "text";
   }

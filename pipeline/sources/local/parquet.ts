@@ -284,6 +284,7 @@ class RowReader {
         }),
       }]
     );
+    const infinities = { ofNanos: metadata.created_by?.startsWith("DuckDB") ?? false };
     const byName = Map.groupBy(readers, ({ column }) => column.path_in_schema[0]!);
     this.#columns = tree.children.map((column, i) => {
       const name = column.element.name;
@@ -293,7 +294,7 @@ class RowReader {
         name,
         tree: schema.children[i]!,
         readers: own.map(({ reader }) => reader),
-        convert: converterOf(column),
+        convert: converterOf(column, infinities),
       };
     });
     const values = nestedValues(readers);

@@ -4,7 +4,7 @@ import type { SchemaElement, SchemaTree } from "hyparquet";
 import { ExactNumber, exactNumber, listOf, put } from "../../numbers.ts";
 import { parseJsonValue } from "../json_text.ts";
 import { numericType } from "../catalogue.ts";
-import type { Json, SourceRecord } from "../source.ts";
+import { BYTES, type Json, type SourceRecord } from "../source.ts";
 
 /** Turns a value as hyparquet gives it into JSON. */
 export type Convert = (value: unknown) => Json | ExactNumber;
@@ -106,28 +106,40 @@ export function declaredType({ element, children }: SchemaTree): string | undefi
   const beyondBigint = is("UINT_64") ||
     logical?.type === "INTEGER" && !logical.isSigned && logical.bitWidth === 64;
   if (type === "INT32" || type === "INT64") return beyondBigint ? "numeric" : "integer";
-  return undefined;
+  const isBytes = type === "BYTE_ARRAY" || type === "FIXED_LEN_BYTE_ARRAY";
+  return isBytes && logical === undefined && converted === undefined ? BYTES : undefined;
+}
+
+export interface Infinities {
+  /**
+   * Whether the last nanosecond of 64 bits is infinity, as DuckDB writes it; default false: it is a time of the year 2262, the
+   * last one that pandas has.
+   */
+  ofNanos?: boolean;
 }
 
 /** How the values of a column, nested or not, become JSON. */
-export function converterOf(node: SchemaTree): Convert {
-  const convert = node.children.length === 0 ? leaf(node.element) : group(node);
+export function converterOf(node: SchemaTree, options: Infinities = {}): Convert {
+  const convert = node.children.length === 0 ? leaf(node.element, options) : group(node, options);
   if (node.element.repetition_type !== "REPEATED") return convert;
   return (value) => Array.isArray(value) ? listOf(value.map(convert)) : convert(value);
 }
 
-function group(node: SchemaTree): Convert {
+function group(node: SchemaTree, options: Infinities): Convert {
   const [child] = node.children;
   const kind = node.element.converted_type ?? node.element.logical_type?.type;
   if (node.element.logical_type?.type === "VARIANT") return plain;
   if (kind === "LIST" && node.children.length === 1 && child) {
     const element = converterOf(
       child.children.length === 1 ? child.children[0]! : withoutRepetition(child),
+      options,
     );
     return (value) => Array.isArray(value) ? listOf(value.map(element)) : nothing(value);
   }
-  if (isMap(node.element) && child?.children.length === 2) return map(child);
-  const members = node.children.map((own) => [own.element.name, converterOf(own)] as const);
+  if (isMap(node.element) && child?.children.length === 2) return map(child, options);
+  const members = node.children.map((own) =>
+    [own.element.name, converterOf(own, options)] as const
+  );
   return (value) => {
     if (value === null || value === undefined) return null;
     const struct = value as Record<string, unknown>;
@@ -141,9 +153,9 @@ function group(node: SchemaTree): Convert {
  * A map whose keys are scalars is an object with their text as names (a date is "2024-01-01"). One with keys
  * that are structs or lists, or that has a key twice, is a list of its entries, [{"key": …, "value": …}].
  */
-function map(entries: SchemaTree): Convert {
+function map(entries: SchemaTree, options: Infinities): Convert {
   const [keyNode, valueNode] = entries.children as [SchemaTree, SchemaTree];
-  const [key, member] = [converterOf(keyNode), converterOf(valueNode)];
+  const [key, member] = [converterOf(keyNode, options), converterOf(valueNode, options)];
   return (value) => {
     if (value === null || value === undefined) return null;
     const pairs = (value as Record<string, Record<string, unknown>[]>)[entries.element.name] ?? [];
@@ -196,12 +208,12 @@ function nothing(value: unknown): null {
   throw new ValueError("parquet_value", say("parquet-kind", { kind: typeof value }));
 }
 
-function leaf(element: SchemaElement): Convert {
-  const convert = present(element);
+function leaf(element: SchemaElement, options: Infinities): Convert {
+  const convert = present(element, options);
   return (value) => value === null || value === undefined ? null : convert(value);
 }
 
-function present(element: SchemaElement): Convert {
+function present(element: SchemaElement, { ofNanos = false }: Infinities): Convert {
   const { type, converted_type: converted, logical_type: logical } = element;
   if (converted === "DECIMAL" || logical?.type === "DECIMAL") {
     const scale = logical?.type === "DECIMAL" ? logical.scale : element.scale ?? 0;
@@ -211,7 +223,7 @@ function present(element: SchemaElement): Convert {
     return (value) => isoDate(value as number);
   }
   if (logical?.type === "TIMESTAMP") {
-    const format = { unit: logical.unit, utc: logical.isAdjustedToUTC };
+    const format = { unit: logical.unit, utc: logical.isAdjustedToUTC, ofNanos };
     return (value) => isoTimestamp(value as bigint, format);
   }
   if (converted === "TIMESTAMP_MILLIS" || converted === "TIMESTAMP_MICROS") {
@@ -316,10 +328,12 @@ const FOREVER_DAYS = 2 ** 31 - 1;
 /** ISO 8601 of a time since the epoch, with as many digits as it needs; Z only for UTC. */
 export function isoTimestamp(
   value: bigint,
-  { unit, utc }: { unit: TimeUnit; utc: boolean },
+  { unit, utc, ofNanos = false }: { unit: TimeUnit; utc: boolean } & Infinities,
 ): string {
-  if (value === FOREVER) return "infinity";
-  if (value === -FOREVER) return "-infinity";
+  if (unit !== "NANOS" || ofNanos) {
+    if (value === FOREVER) return "infinity";
+    if (value === -FOREVER) return "-infinity";
+  }
   const { seconds, rest } = split(value, unit);
   const date = new Date(Number(seconds) * 1_000);
   if (Number.isNaN(date.getTime())) return `${value} ${unit.toLowerCase()} since 1970-01-01`;

@@ -9,7 +9,7 @@ import { parseJsonValue } from "../json_text.ts";
 import type { SourceRecord } from "../../numbers.ts";
 import { identify } from "../../field_path.ts";
 import { numericType } from "../catalogue.ts";
-import { type RecordBatch, Unreadable } from "../source.ts";
+import { BYTES as BASE64, type RecordBatch, Unreadable } from "../source.ts";
 import { HIGHEST, highestOf } from "./positions.ts";
 import { parseSourceDsn } from "../../../store/dsn.ts";
 import { exactNumber } from "../../numbers.ts";
@@ -289,7 +289,7 @@ async function columnsOf(client: Client, context: Context): Promise<Column[]> {
     return {
       name: name!.toString(),
       type,
-      declare: declaredType({
+      declare: BYTES.test(type) && context.config.blobs === "base64" ? BASE64 : declaredType({
         type,
         whole: whole!.toString().toLowerCase(),
         precision: number(precision),

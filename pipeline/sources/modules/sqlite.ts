@@ -5,7 +5,7 @@ import { constants, DatabaseSync, type StatementSync } from "node:sqlite";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { Json, SourceRecord } from "../../numbers.ts";
 import { Canonicalizer } from "../../canonical.ts";
-import { RAW_LIMIT, type RecordBatch, Unreadable } from "../source.ts";
+import { BYTES, RAW_LIMIT, type RecordBatch, Unreadable } from "../source.ts";
 import { HIGHEST, highestOf } from "./positions.ts";
 import { resolveBelow } from "../local/open_input.ts";
 import { defineSource, type SourceContext, z } from "./define.ts";
@@ -396,7 +396,7 @@ function columnOfRowid(database: DatabaseSync, table: string): string | null {
  * Types of `source.columns` for the columns whose values SQLite holds to their type: all of a table that is `strict`, of others
  * those of texts (a number becomes one there) and the integer that is the rowid. A query and a view have none.
  */
-function typesOf(database: DatabaseSync, { table }: Config): Record<string, string> {
+function typesOf(database: DatabaseSync, { table, blobs }: Config): Record<string, string> {
   if (table === undefined) return {};
   try {
     const known = rows(database.prepare(
@@ -410,7 +410,7 @@ function typesOf(database: DatabaseSync, { table }: Config): Record<string, stri
     return Object.fromEntries(columns.flatMap((column) => {
       const declared = String(column.type).toUpperCase();
       const type = known.strict === 1n
-        ? STRICT[declared]
+        ? declared === "BLOB" && blobs !== "hex" ? BYTES : STRICT[declared]
         : column.name === id
         ? "integer"
         : /CHAR|CLOB|TEXT/.test(declared) && !/INT/.test(declared)

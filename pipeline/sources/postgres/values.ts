@@ -3,7 +3,7 @@ import type { Client } from "../../../store/pg.ts";
 import { type ExactNumber, exactNumber, listOf } from "../../numbers.ts";
 import { parseJson, parseJsonValue } from "../json_text.ts";
 import { declared } from "./catalogue.ts";
-import type { Json } from "../source.ts";
+import { BYTES, type Json } from "../source.ts";
 
 /** Turns the text of a value that is not null into JSON. */
 export type FromText = (text: string) => Json | ExactNumber;
@@ -105,7 +105,7 @@ export async function columnReaders(
     }
     return {
       name,
-      type: declared({ base, kind: "value", modifier }),
+      type: dataTypeID === BYTEA ? BYTES : declared({ base, kind: "value", modifier }),
       select: "{}",
       read: BY_TYPE[dataTypeID] ?? text,
       repeats: dataTypeID === JSON_TYPE,
