@@ -109,10 +109,11 @@ Deno.test("etl preview shows what there is, leaves out columns without values, a
   assert.match((await shown()).join("\n"), /0 events, 0 rejected\n\nKey: id\./);
 });
 
-Deno.test("etl preview --json is what the server answers, every digit of it", async () => {
-  const text = '{"events": [{"payload": {"n": 12345678901234567890.10}}]}';
+Deno.test("etl preview shows every digit of a number, and with --json what the server answers", async () => {
+  const text = JSON.stringify(seen).replace('"n":1', '"n":12345678901234567890.5');
   await using cli = answering({ "/api/etl/preview": () => new Response(text) });
   assert.equal((await cli.etl("preview", "--json")).out, text);
+  assert.match((await cli.etl("preview")).out, / \{"id":"a","n":12345678901234567890\.5\}\n/);
 });
 
 Deno.test("etl profile prints a suite, or writes it to a new file and to no other", async () => {
