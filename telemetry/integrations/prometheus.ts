@@ -61,8 +61,6 @@ export class ServerMetrics implements RunObserver, RunEndObserver {
     for (const reason of ["missing", "token", "session", "sign_in", "role", "origin", "limited"]) {
       this.#refused.inc({ reason }, 0);
     }
-    this.#retries.inc(0);
-    this.#attempts.inc(0);
     this.#gauge("process_start_time_seconds", "When this server started.")
       .set(Math.round((Date.now() - performance.now()) / 1000));
   }
@@ -158,8 +156,8 @@ function databaseMetrics(scrape: Scrape, { gauge, counter }: Make): void {
   const { latest, daily, alerts, totals, pools, pending } = scrape;
   if (latest !== null) {
     const set = (name: string, help: string, value: number | null) => {
-      const made = gauge(`etl_latest_${name}`, help);
-      if (value !== null) made.set(value);
+      // one that is not set is shown as 0
+      if (value !== null) gauge(`etl_latest_${name}`, help).set(value);
     };
     set("total_rows", "Rows of the newest run with a ratio.", latest.total_rows);
     set("expected_rows", "Rows that were expected of it.", latest.expected_rows);

@@ -103,6 +103,9 @@ Deno.test("what a server counts: runs, rows, waits, stages, chunks, retries, ref
     stages: [],
   } as never);
   metrics.runEnded({ run: { ...ended, state: "failed", counts: null }, stages: [] } as never);
+  // a clock that went back
+  const earlier = { ...ended, ended_at: "2026-01-31T09:59:00.000Z", counts: null };
+  metrics.runEnded({ run: { ...earlier, state: "cancelled" }, stages: [] } as never);
   metrics.refused("token");
   metrics.httpAnswered({ method: "GET", route: "/api/etl/runs/:id", status: 404, ms: 250 });
   const found = await samples(metrics);
@@ -121,6 +124,8 @@ Deno.test("what a server counts: runs, rows, waits, stages, chunks, retries, ref
     etl_retries_total: "2",
     'etl_runs_total{state="succeeded"}': "2",
     'etl_runs_total{state="failed"}': "1",
+    'etl_runs_total{state="cancelled"}': "1",
+    'etl_run_duration_seconds_count{state="cancelled"}': "1",
     'etl_rows_total{outcome="inserted"}': "5",
     'etl_rows_total{outcome="rejected"}': "2",
     'etl_run_duration_seconds_sum{state="succeeded"}': "16",
@@ -187,4 +192,7 @@ Deno.test("what the database says is shown as it says it: the newest run, days, 
     ...{ latest: null, daily: [], last_success: null, views_refreshed: null },
   });
   assert.deepEqual(of(empty, /^etl_(latest|daily|last|views)/), {}, "nothing is made up");
+  const latest = { ...SCRAPE.latest!, expected_rows: null };
+  const partly = await samples(new ServerMetrics(), { ...SCRAPE, latest });
+  assert.equal(partly.etl_latest_expected_rows, undefined);
 });
