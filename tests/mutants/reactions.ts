@@ -2144,7 +2144,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/consumer_test.ts: what a consumer was started with by hand"],
   },
   {
-    id: "reactions/scrape-1",
+    id: "reactions/scrape-runs-have-happened-absent",
     file: "telemetry/integrations/prometheus.ts",
     find: "for (const state of END_STATES) this.#runs.inc({ state }, 0);",
     replace: "",
@@ -2152,7 +2152,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-2",
+    id: "reactions/scrape-rows-have-been-written-absent",
     file: "telemetry/integrations/prometheus.ts",
     find: "this.#rows.inc({ outcome }, 0);",
     replace: "",
@@ -2160,7 +2160,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-3",
+    id: "reactions/scrape-refusals-have-happened-absent",
     file: "telemetry/integrations/prometheus.ts",
     find: "this.#refused.inc({ reason }, 0);",
     replace: "",
@@ -2168,7 +2168,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-4",
+    id: "reactions/scrape-second-attempt-counts-waiting",
     file: "telemetry/integrations/prometheus.ts",
     find: "if (run.attempt === 1 && run.started_at !== null) {",
     replace: "if (run.started_at !== null) {",
@@ -2176,7 +2176,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-5",
+    id: "reactions/scrape-tasks-no-chunk-count-chunks",
     file: "telemetry/integrations/prometheus.ts",
     find: "if (task.chunkNo !== null) {",
     replace: "if (true) {",
@@ -2184,7 +2184,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-6",
+    id: "reactions/scrape-chunks-told-milliseconds",
     file: "telemetry/integrations/prometheus.ts",
     find: "this.#chunkSeconds.observe({ task: task.kind }, task.elapsedMs / 1000);",
     replace: "this.#chunkSeconds.observe({ task: task.kind }, task.elapsedMs);",
@@ -2192,7 +2192,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-7",
+    id: "reactions/scrape-retries-counted",
     file: "telemetry/integrations/prometheus.ts",
     find: `  retried(): void {
     this.#retries.inc();`,
@@ -2201,7 +2201,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-8",
+    id: "reactions/scrape-rows-dry-runs-count",
     file: "telemetry/integrations/prometheus.ts",
     find: "if (!run.dry_run) {",
     replace: "if (true) {",
@@ -2209,7 +2209,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-9",
+    id: "reactions/scrape-run-lasts-from-start",
     file: "telemetry/integrations/prometheus.ts",
     find: "this.#runSeconds.observe({ state }, seconds(run.requested_at, run.ended_at));",
     replace:
@@ -2218,7 +2218,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-10",
+    id: "reactions/scrape-stages-take-no-time",
     file: "telemetry/integrations/prometheus.ts",
     find: "this.#stageSeconds.observe({ stage }, seconds(started_at, ended_at));",
     replace: "",
@@ -2226,7 +2226,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-11",
+    id: "reactions/scrape-refusals-counted",
     file: "telemetry/integrations/prometheus.ts",
     find: "this.#refused.inc({ reason });",
     replace: "",
@@ -2234,7 +2234,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-12",
+    id: "reactions/scrape-requests-told-milliseconds",
     file: "telemetry/integrations/prometheus.ts",
     find: "this.#http.observe({ method, route, status: String(status) }, ms / 1000);",
     replace: "this.#http.observe({ method, route, status: String(status) }, ms);",
@@ -2242,7 +2242,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-13",
+    id: "reactions/scrape-database-away-up",
     file: "telemetry/integrations/prometheus.ts",
     find: ".set(scrape === null ? 0 : 1);",
     replace: ".set(1);",
@@ -2250,7 +2250,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-14",
+    id: "reactions/scrape-every-worker-busy",
     file: "telemetry/integrations/prometheus.ts",
     find: ".set(server.workersBusy)",
     replace: ".set(server.workers)",
@@ -2258,7 +2258,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-15",
+    id: "reactions/scrape-age-newest-run-absent",
     file: "telemetry/integrations/prometheus.ts",
     find: 'set("run_age_seconds", "Seconds since it ended.", latest.age_seconds);',
     replace: "",
@@ -2266,7 +2266,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-16",
+    id: "reactions/scrape-dry-run-none",
     file: "telemetry/integrations/prometheus.ts",
     find: "latest.dry_run ? 1 : 0",
     replace: "0",
@@ -2274,7 +2274,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-17",
+    id: "reactions/scrape-rows-day-absent",
     file: "telemetry/integrations/prometheus.ts",
     find: "perDay.total_rows.set({ day }, total_rows ?? 0);",
     replace: "",
@@ -2282,7 +2282,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-18",
+    id: "reactions/scrape-every-run-day-has-low",
     file: "telemetry/integrations/prometheus.ts",
     find: "perDay.low_ratio_count.set({ day }, low_ratio_count);",
     replace: "perDay.low_ratio_count.set({ day }, runs);",
@@ -2290,7 +2290,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-19",
+    id: "reactions/scrape-kinds-alerts-absent-until-they",
     file: "telemetry/integrations/prometheus.ts",
     find: "...Object.keys(ALERT_KINDS), ...Object.keys(alerts)",
     replace: "...Object.keys(alerts)",
@@ -2298,7 +2298,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-20",
+    id: "reactions/scrape-alerts-day-0",
     file: "telemetry/integrations/prometheus.ts",
     find: "alertGauge.set({ kind }, alerts[kind] ?? 0);",
     replace: "alertGauge.set({ kind }, 0);",
@@ -2306,7 +2306,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-21",
+    id: "reactions/scrape-every-run-ever-had-low",
     file: "telemetry/integrations/prometheus.ts",
     find: ".inc(totals.low_ratio_runs)",
     replace: ".inc(totals.runs)",
@@ -2314,7 +2314,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-22",
+    id: "reactions/scrape-no-run-ever-had-ratio",
     file: "telemetry/integrations/prometheus.ts",
     find: "average.set(totals.ratio_avg ?? NaN)",
     replace: "average.set(totals.ratio_avg ?? 0)",
@@ -2322,7 +2322,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-23",
+    id: "reactions/scrape-waiting-runs-active-ones",
     file: "telemetry/integrations/prometheus.ts",
     find: "waiting.set({ pool: each.pool }, each.waiting);",
     replace: "waiting.set({ pool: each.pool }, each.active);",
@@ -2330,7 +2330,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-24",
+    id: "reactions/scrape-places-pools-absent",
     file: "telemetry/integrations/prometheus.ts",
     find: "slots.set({ pool: each.pool }, each.slots);",
     replace: "",
@@ -2338,7 +2338,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-25",
+    id: "reactions/scrape-nothing-runnable",
     file: "telemetry/integrations/prometheus.ts",
     find: ".set(scrape.runnable_runs)",
     replace: ".set(0)",
@@ -2346,7 +2346,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-26",
+    id: "reactions/scrape-pending-work-absent",
     file: "telemetry/integrations/prometheus.ts",
     find: "for (const [kind, value] of Object.entries(pending)) work.set({ kind }, value);",
     replace: "",
@@ -2354,7 +2354,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-27",
+    id: "reactions/scrape-last-success-now",
     file: "telemetry/integrations/prometheus.ts",
     find: ".set(scrape.last_success)",
     replace: ".set(Date.now() / 1000)",
@@ -2362,7 +2362,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-28",
+    id: "reactions/scrape-views-refreshed-1970",
     file: "telemetry/integrations/prometheus.ts",
     find: ".set(scrape.views_refreshed)",
     replace: ".set(0)",
@@ -2370,7 +2370,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-29",
+    id: "reactions/scrape-clock-went-back-run-last",
     file: "telemetry/integrations/prometheus.ts",
     find: "Math.max(0, Date.parse(to) - Date.parse(from)) / 1000",
     replace: "(Date.parse(to) - Date.parse(from)) / 1000",
@@ -2378,7 +2378,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-30",
+    id: "reactions/scrape-clock-went-back-run-wait",
     file: "telemetry/integrations/prometheus.ts",
     find: "Math.max(0, run.started_at.getTime() - run.requested_at.getTime()) / 1000",
     replace: "(run.started_at.getTime() - run.requested_at.getTime()) / 1000",
@@ -2386,7 +2386,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-31",
+    id: "reactions/scrape-stage-has-ended-has-time",
     file: "telemetry/integrations/prometheus.ts",
     find: "if (started_at !== null && ended_at !== null) {",
     replace: "if (started_at !== null) {",
@@ -2394,7 +2394,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-32",
+    id: "reactions/scrape-active-runs-pools-absent",
     file: "telemetry/integrations/prometheus.ts",
     find: "active.set({ pool: each.pool }, each.active);",
     replace: "",
@@ -2402,7 +2402,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-33",
+    id: "reactions/scrape-attempts-counted",
     file: "telemetry/integrations/prometheus.ts",
     find: "this.#attempts.inc();",
     replace: "",
@@ -2410,7 +2410,7 @@ export const REACTIONS: Mutant[] = [
     tests: ["unit/prometheus_test.ts"],
   },
   {
-    id: "reactions/scrape-34",
+    id: "reactions/scrape-what-newest-run-does-know",
     file: "telemetry/integrations/prometheus.ts",
     find: "if (value !== null) gauge(`etl_latest_${name}`, help).set(value);",
     replace: "gauge(`etl_latest_${name}`, help).set(value ?? 0);",
