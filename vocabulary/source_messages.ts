@@ -343,6 +343,10 @@ export const SOURCE_MESSAGES = {
     "{url} changed while the run was reading it ({how*}): start a new run to load its current content.",
     "{url} cambió mientras la ejecución lo leía ({how*}): inicie una ejecución nueva para cargar su contenido actual.",
   ],
+  "no-etag-any-more": [
+    "its server no longer sends its ETag",
+    "su servidor ya no envía su ETag",
+  ],
   "it-was-replaced": ["it was replaced", "fue sustituido"],
   "it-is-gone": ["it is gone", "ya no está"],
   "it-is-shorter": ["it is shorter", "es más corto"],

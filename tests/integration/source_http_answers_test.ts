@@ -163,6 +163,11 @@ Deno.test("content that changes on the way starts over, whatever the server make
         { "last-modified": "Mon, 01 Jan 2024 00:00:00 GMT" },
         { "last-modified": "Tue, 02 Jan 2024 00:00:00 GMT" },
       ],
+      // twice within the second that an answer tells
+      [
+        { "last-modified": "Mon, 01 Jan 2024 00:00:00 GMT", date: "Mon, 01 Jan 2024 00:00:00 GMT" },
+        { "last-modified": "Mon, 01 Jan 2024 00:00:00 GMT", date: "Mon, 01 Jan 2024 00:00:01 GMT" },
+      ],
       [{}, {}],
     ] as [Record<string, string>, Record<string, string>][]
   ) {

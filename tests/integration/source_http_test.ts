@@ -388,6 +388,10 @@ class Ranged implements AsyncDisposable {
   keeps = true;
   /** Whether it knows If-Match. */
   checks = true;
+  /** Whether ranges come with their ETag. */
+  tells = true;
+  /** What it gives for an address, where that is not its bytes. */
+  other: (url: URL, headers: Headers) => Uint8Array<ArrayBuffer> | undefined = () => undefined;
   /** Bytes that it gives at once at most. */
   atOnce = Infinity;
   /** Bytes of ranges. */
@@ -407,10 +411,11 @@ class Ranged implements AsyncDisposable {
     return this.#server.requests;
   }
 
-  #answer({ headers }: Request): Response {
-    const { etag, bytes } = this;
+  #answer({ url, headers }: Request): Response {
+    const { etag } = this;
+    const bytes = this.other(new URL(url), headers) ?? this.bytes;
     const told = {
-      etag,
+      ...(this.tells || !headers.has("range") ? { etag } : {}),
       "content-type": this.contentType,
       ...(this.promises ? { "accept-ranges": "bytes" } : {}),
     };
@@ -507,6 +512,7 @@ Deno.test("http source downloads what has no strong ETag, promises no ranges, do
     [{ etag: 'W/"v1"' }, /no strong ETag/],
     [{ promises: false }, /does not give it by ranges/],
     [{ keeps: false }, /does not give it by ranges/],
+    [{ tells: false }, /answers differ in their ETags/],
     [{ bytes: NDJSON.slice(0, 200_000) }, null],
   ];
   for (const [says, expected] of cases) {
@@ -543,6 +549,35 @@ Deno.test("http source by ranges: what is replaced or gone fails as changed, als
     const problem = await rejection(readAll(conf, { ...third.ctx, pin: plan.pin }));
     assert.equal(problem.type, "source-changed");
   }
+});
+
+Deno.test("http source by ranges: files with one ETag and one size are two, by their query or by who asks; without an ETag a range is none of the file", async () => {
+  const lines = (letter: string) =>
+    new TextEncoder().encode(MANY_LINES.replaceAll(/x(?!t)/g, letter));
+  await using server = Object.assign(new Ranged(MANY_LINES), {
+    other: ({ searchParams }: URL, headers: Headers) =>
+      lines(searchParams.get("day") ?? headers.get("x-user") ?? "x"),
+  });
+  const letters = async (path: string, user?: string) => {
+    await using folder = await SourceFolder.create({ limits: LIMITS });
+    const headers: Record<string, string> = user === undefined ? {} : { "x-user": user };
+    const ctx = { ...folder.ctx, target: { url: `${server.url}${path}`, headers } };
+    const { records } = await readAll({ type: "http", url: `${server.url}${path}` }, ctx);
+    return [...new Set(records.map(({ text }) => String(text).slice(0, 1)).filter(Boolean))];
+  };
+  assert.deepEqual(await letters("/a.ndjson?day=a"), ["a"]);
+  assert.deepEqual(await letters("/a.ndjson?day=b"), ["b"]);
+  assert.deepEqual(await letters("/a.ndjson", "c"), ["c"]);
+  assert.deepEqual(await letters("/a.ndjson", "d"), ["d"]);
+
+  await using folder = await SourceFolder.create({ limits: LIMITS });
+  const conf = sourceConf({ type: "http", url: `${server.url}/b.ndjson` });
+  const { plan } = await readAll(conf, folder.ctx);
+  server.tells = false;
+  forgetRanges();
+  const problem = await rejection(Array.fromAsync(readSource(conf, plan.slices[1]!, folder.ctx)));
+  assert.equal(problem.type, "source-changed");
+  assert.match(problem.message, /no longer sends its ETag/);
 });
 
 Deno.test("http source by ranges takes what a server gives at once, and sends the connection's headers with each request", async () => {

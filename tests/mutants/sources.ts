@@ -694,6 +694,38 @@ export const SOURCES: Mutant[] = [
     tests: ["unit/sources_parquet_test.ts: Parquet: the last nanosecond"],
   },
   {
+    id: "sources/ranged-identity",
+    file: "pipeline/sources/http/source.ts",
+    find: "JSON.stringify([target.url, target.headers])",
+    replace: "label",
+    breaks: "two addresses with one ETag are two files",
+    tests: ["integration/source_http_test.ts: http source by ranges: files with one ETag"],
+  },
+  {
+    id: "sources/ranged-who",
+    file: "pipeline/sources/http/source.ts",
+    find: "JSON.stringify([target.url, target.headers])",
+    replace: "JSON.stringify([target.url])",
+    breaks: "the same address is another file for another user",
+    tests: ["integration/source_http_test.ts: http source by ranges: files with one ETag"],
+  },
+  {
+    id: "sources/ranged-no-etag",
+    file: "pipeline/sources/http/remote_file.ts",
+    find: "if (headers.etag !== etag) {",
+    replace: "if (headers.etag !== undefined && headers.etag !== etag) {",
+    breaks: "a range without an ETag is none of the file",
+    tests: ["integration/source_http_test.ts: http source by ranges: files with one ETag"],
+  },
+  {
+    id: "sources/weak-date",
+    file: "pipeline/sources/http/download.ts",
+    find: '?? "") >= 1_000 ?',
+    replace: '?? "") >= 0 ?',
+    breaks: "what changed twice within a second is not continued",
+    tests: ["integration/source_http_answers_test.ts: content that changes on the way"],
+  },
+  {
     id: "sources/json-infinity",
     file: "pipeline/sources/json_text.ts",
     find:

@@ -14,6 +14,7 @@ Deno.test("a range that could not be fetched is asked for again, one that was is
   const url = `http://127.0.0.1:${server.addr.port}/a.parquet`;
   const file = new RemoteFile({
     label: url,
+    identity: url,
     size: 6,
     etag: '"v"',
     ask: (headers) => {

@@ -298,7 +298,7 @@ class Transfer {
     const { etag } = response.headers;
     this.#validator = etag !== undefined && !etag.startsWith("W/")
       ? etag
-      : response.headers["last-modified"];
+      : strongDate(response.headers);
     contentEncodings(this.#label, response.headers);
   }
 
@@ -381,6 +381,13 @@ function whyUnranged(headers: IncomingMessage["headers"]): Unranged | null {
   const length = headers["content-length"];
   if (length === undefined) return "no length";
   return Number(length) <= MIN_RANGED_BYTES ? "small" : null;
+}
+
+/** A time of change that tells one content from the next (RFC 9110, 8.8.2.2): within its second there may have been another. */
+function strongDate(
+  { "last-modified": changed, date }: IncomingMessage["headers"],
+): string | undefined {
+  return Date.parse(date ?? "") - Date.parse(changed ?? "") >= 1_000 ? changed : undefined;
 }
 
 /** Whether two answers do not say that they are of different contents. */

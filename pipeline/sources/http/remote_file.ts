@@ -14,6 +14,8 @@ const KEPT_BYTES = 1 << 27;
 export interface RemoteFileOptions {
   /** What messages call it. */
   label: string;
+  /** What tells it from any other file beside its ETag: all of its address, and who asks. Never shown. */
+  identity: string;
   size: number;
   /** Its strong validator, in quotes. */
   etag: string;
@@ -92,8 +94,8 @@ export class RemoteFile implements Ranges {
   }
 
   async #kept(start: number, end: number): Promise<Uint8Array> {
-    const { label, etag } = this.#options;
-    return await kept.get([label, etag, this.size, start, end].join("\n"), async () => {
+    const { identity, etag } = this.#options;
+    return await kept.get([identity, etag, this.size, start, end].join("\n"), async () => {
       return await this.#fetch(start, end);
     });
   }
@@ -171,8 +173,10 @@ export class RemoteFile implements Ranges {
         throw this.#changed(say("bytes-then-now", { then: size, now: shown(total) }));
       }
       // some servers know no If-Match
-      if (headers.etag !== undefined && headers.etag !== etag) {
-        throw this.#changed(say("it-was-replaced", {}));
+      if (headers.etag !== etag) {
+        throw this.#changed(
+          headers.etag === undefined ? say("no-etag-any-more", {}) : say("it-was-replaced", {}),
+        );
       }
       if (status === 200) return size;
       const [first, last] = [Number(range?.[1]), Number(range?.[2])];

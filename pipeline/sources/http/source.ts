@@ -130,6 +130,8 @@ function remoteFile(
 ): RemoteFile {
   return new RemoteFile({
     label,
+    // an ETag is one of a resource: others may have it, too, and the same address gives each user their own
+    identity: JSON.stringify([target.url, target.headers]),
     size,
     etag,
     signal,

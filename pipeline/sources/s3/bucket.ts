@@ -88,6 +88,7 @@ export class Bucket {
     const url = this.#url(key);
     return new RemoteFile({
       label: this.label(key),
+      identity: JSON.stringify([url.href, this.#connection.keys?.accessKeyId]),
       size,
       etag,
       ask: (headers, signal) => this.#get(url, headers, signal),
