@@ -1,5 +1,5 @@
 import type { SourceRecord } from "../numbers.ts";
-import { type Condition, conditionColumns, selectRows } from "./condition.ts";
+import { type Condition, selectRows } from "./condition.ts";
 
 /** The columns of an event beside its payload; they shadow payload fields of the same name. */
 export interface EventColumns {
@@ -89,11 +89,6 @@ export class Batch {
       this.#rows.set(condition, selected);
     }
     return selected;
-  }
-
-  /** Whether every column of a condition is there in this batch. */
-  hasAll(condition: Condition): boolean {
-    return conditionColumns(condition).every((column) => this.has(column));
   }
 
   #column(path: string): Column {
