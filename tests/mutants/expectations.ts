@@ -601,4 +601,98 @@ export const EXPECTATIONS: Mutant[] = [
     breaks: "what was expected is said in bounded length",
     tests: ["unit/expectations_engine_test.ts: a row that fails says"],
   },
+  {
+    id: "expectations/batch-escaped-backslash",
+    file: "pipeline/expectations/batch.ts",
+    find: '(path[i + 1] === "." || path[i + 1] === "\\\\")',
+    replace: 'path[i + 1] === "."',
+    breaks: "a backslash in a column name cannot be written",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
+  {
+    id: "expectations/batch-inherited-names",
+    file: "pipeline/expectations/batch.ts",
+    find: "const INHERITED = new Set(Object.getOwnPropertyNames(Object.prototype));",
+    replace: "const INHERITED = new Set<string>();",
+    breaks: "what every object inherits is a value of a column",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
+  {
+    id: "expectations/batch-values-of-before",
+    file: "pipeline/expectations/batch.ts",
+    find: "for (const column of this.#columns.values()) column.filled = false;",
+    replace: "",
+    breaks: "a column has the values of the batch before",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
+  {
+    id: "expectations/batch-rows-of-before",
+    file: "pipeline/expectations/batch.ts",
+    find: "for (const condition of this.#rows.keys()) this.#rows.set(condition, undefined);",
+    replace: "",
+    breaks: "a condition selects the rows of the batch before",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
+  {
+    id: "expectations/batch-start-position",
+    file: "pipeline/expectations/batch.ts",
+    find: "this.startPosition = options.startPosition ?? 0;",
+    replace: "this.startPosition = 0;",
+    breaks: "records of a chunk are told by the wrong number",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
+  {
+    id: "expectations/batch-event-columns",
+    file: "pipeline/expectations/batch.ts",
+    find: "if (events !== undefined && isEventColumn(this.#path)) this",
+    replace: "if (false) this",
+    breaks: "a suite sees a field instead of the column of the event",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
+  {
+    id: "expectations/batch-flat-nan",
+    file: "pipeline/expectations/batch.ts",
+    find: `present = true;
+        values[i] = value !== value ? null : value;
+      }
+    }`,
+    replace: `present = true;
+        values[i] = value;
+      }
+    }`,
+    breaks: "NaN is a value and no null",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
+  {
+    id: "expectations/batch-dotted-field",
+    file: "pipeline/expectations/batch.ts",
+    find: "if (value === undefined && depth > 1 && Object.hasOwn(record, this.#path)) {",
+    replace: "if (false) {",
+    breaks: "a field with dots in its name is not seen",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
+  {
+    id: "expectations/batch-functions",
+    file: "pipeline/expectations/batch.ts",
+    find: 'if (value !== undefined && typeof value !== "function") {',
+    replace: "if (value !== undefined) {",
+    breaks: "what an object inherits is a value",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
+  {
+    id: "expectations/batch-no-events",
+    file: "pipeline/expectations/batch.ts",
+    find: "this.present = events.length > 0;",
+    replace: "this.present = true;",
+    breaks: "a column is there though there are no events",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
+  {
+    id: "expectations/batch-field-of-text",
+    file: "pipeline/expectations/batch.ts",
+    find: 'if (typeof value !== "object" || value === null) {',
+    replace: "if (value === undefined || value === null) {",
+    breaks: "a text has fields",
+    tests: ["unit/expectations_batch_test.ts"],
+  },
 ];
