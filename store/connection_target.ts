@@ -43,6 +43,9 @@ export function sessionName(own: string, { applicationName }: ConnectionTarget):
   return applicationName === undefined ? own : `${own} (${applicationName})`.slice(0, 63);
 }
 
+/** Both drivers read dates in ISO 8601 only, whatever style role or database have. Poolers know the setting. */
+export const SESSION_STYLE = { DateStyle: "ISO" };
+
 const SESSIONS = [
   "any",
   "read-write",

@@ -1,5 +1,10 @@
 import postgres from "postgres";
-import { type ConnectionTarget, connectionTarget, sessionName } from "./connection_target.ts";
+import {
+  type ConnectionTarget,
+  connectionTarget,
+  SESSION_STYLE,
+  sessionName,
+} from "./connection_target.ts";
 
 export type Sql = postgres.Sql;
 
@@ -133,6 +138,7 @@ export class Database {
       backoff: (attempt: number) => Math.min(0.1 * 2 ** attempt, 1),
       connection: {
         application_name: sessionName(applicationName, this.#target),
+        ...SESSION_STYLE,
         ...(target.options === undefined ? {} : { options: target.options }),
       },
       onnotice: () => {},

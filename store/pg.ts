@@ -8,6 +8,7 @@ import pg from "pg";
 import {
   type ConnectionTarget,
   connectionTarget,
+  SESSION_STYLE,
   type SessionAttributes,
   sessionName,
   type TlsSettings,
@@ -125,13 +126,25 @@ function refusesTls(error: unknown): boolean {
     code === "28000" && /SSL on|SSL encryption/i.test(message);
 }
 
+/** What the driver sends as it connects. */
+interface Starting {
+  getStartupConf(): Record<string, string>;
+}
+
+class IsoClient extends pg.Client implements Starting {
+  getStartupConf(): Record<string, string> {
+    const { getStartupConf } = pg.Client.prototype as unknown as Starting;
+    return { ...getStartupConf.call(this), ...SESSION_STYLE };
+  }
+}
+
 async function openWith(
   target: ConnectionTarget,
   { host, port }: DsnHost,
   options: ConnectOptions & { ssl: TlsSettings | false },
 ): Promise<Client> {
   const { user, password, database, keepAliveSeconds, connectSeconds } = target;
-  const client = new pg.Client({
+  const client = new IsoClient({
     host,
     port,
     ...(user === undefined ? {} : { user }),

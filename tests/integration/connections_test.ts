@@ -4,7 +4,8 @@ import { setupDatabase } from "../../scripts/setup_db.ts";
 import { Database } from "../../store/database.ts";
 import { formatDsn, parseDsn } from "../../store/dsn.ts";
 import { connect, quoteIdent } from "../../store/pg.ts";
-import { ownCluster } from "../helpers/postgres.ts";
+import { startEngine } from "../helpers/engine.ts";
+import { ownCluster, testDatabase } from "../helpers/postgres.ts";
 import { withClient } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
 
@@ -41,6 +42,46 @@ Deno.test("names with spaces, IPv6 literals, unescaped characters and keepalives
   });
   assert.equal(second.state, "succeeded", JSON.stringify(second.error));
   assert.equal(second.total_rows, 100);
+});
+
+Deno.test("the style of dates that a role or database has changes no time, in either driver", async (t) => {
+  await using database = await testDatabase(t);
+  const name = quoteIdent(parseDsn(database.dsn).database!);
+  for (const style of ["SQL, DMY", "German"]) {
+    await withClient(database.dsn, async (client) => {
+      await client.query(`alter database ${name} set datestyle = '${style}'`);
+      await client.query(`alter database ${name} set timezone = 'Asia/Kolkata'`);
+    });
+    const at = new Date("2026-05-11T21:10:00.123Z");
+    const db = new Database(database.dsn, { applicationName: "styles" });
+    try {
+      const [row] = await db
+        .sql`select ${at.toISOString()}::text::timestamptz as at, current_setting('datestyle') as style`;
+      assert.equal(row!.at.toISOString(), at.toISOString(), row!.style);
+    } finally {
+      await db.close();
+    }
+    await withClient(database.dsn, async (client) => {
+      const { rows } = await client.query("select $1::text::timestamptz as at", [at.toISOString()]);
+      assert.equal(rows[0].at.toISOString(), at.toISOString());
+    });
+  }
+  // the text of a key goes to the database and comes back
+  await using engine = await startEngine(t, { database });
+  const records = [0, 1, 2].map((hour) => ({ at: `2026-01-02T0${hour}:00:00Z` }));
+  const mirror = (some: unknown[]) =>
+    engine.succeed({
+      layout: "typed",
+      table_name: "styles",
+      write: "mirror",
+      max_delete_ratio: 1,
+      source: { type: "inline", name: "test", key: "at", records: some },
+    });
+  await mirror(records);
+  const { counts } = await mirror(records.slice(1));
+  assert.deepEqual([counts.deleted, counts.unchanged], [1, 2]);
+  const left = await engine.sql<{ at: Date }[]>`select at from public.styles order by at`;
+  assert.deepEqual(left.map(({ at }) => at.getUTCHours()), [1, 2]);
 });
 
 Deno.test("of several hosts the one that takes writes is used, by both drivers, also after a switch", async () => {

@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Runs: states, attempts, admission, the parameters that they are asked for with. */
 export const RUNS: Mutant[] = [
   {
+    id: "runs/date-style-main",
+    file: "store/database.ts",
+    find: "...SESSION_STYLE,",
+    replace: "",
+    breaks: "a database's style of dates changes no time",
+    tests: ["integration/connections_test.ts: the style of dates"],
+  },
+  {
+    id: "runs/date-style-workers",
+    file: "store/pg.ts",
+    find: "...getStartupConf.call(this), ...SESSION_STYLE",
+    replace: "...getStartupConf.call(this)",
+    breaks: "a database's style of dates changes no key",
+    tests: ["integration/connections_test.ts: the style of dates"],
+  },
+  {
     id: "runs/stage-clock",
     file: "pipeline/run.ts",
     find: "now: () => new Date(startedMs + performance.now() - taken),",
