@@ -176,3 +176,39 @@ export function cliOf(
     [Symbol.asyncDispose]: () => server.shutdown(),
   };
 }
+
+/** A request that the command line has sent. */
+export interface Asked {
+  method: string;
+  path: string;
+  query: Record<string, string>;
+  body: unknown;
+}
+
+/**
+ * The command line with a server that gives these answers, each by its path, as JSON or as a function makes it; one that
+ * is missing is a 404. What it was asked is kept. For what commands make of answers that a real server seldom gives.
+ */
+export function answering(answers: Record<string, unknown>) {
+  const asked: Asked[] = [];
+  const cli = cliOf({
+    async request(path, init) {
+      const url = new URL(path, "http://server");
+      const text = await new Response(init.body ?? null).text();
+      const { pathname } = url;
+      asked.push({
+        ...{ method: init.method!, path: pathname },
+        ...{ query: Object.fromEntries(url.searchParams), body: text && JSON.parse(text) },
+      });
+      const answer = answers[pathname];
+      if (answer === undefined) {
+        const detail = `Nothing is at ${pathname}.`;
+        return Response.json({ type: "/api/problems/not-found", status: 404, detail }, {
+          status: 404,
+        });
+      }
+      return typeof answer === "function" ? answer(asked.at(-1)) : Response.json(answer);
+    },
+  });
+  return { asked, ...cli };
+}

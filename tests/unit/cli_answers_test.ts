@@ -1,32 +1,6 @@
 import assert from "node:assert/strict";
 import { EXIT } from "../../scripts/cli/exit_codes.ts";
-import { cliOf } from "../helpers/cli.ts";
-
-interface Asked {
-  method: string;
-  path: string;
-  query: Record<string, string>;
-  body: unknown;
-}
-
-/** The command line with a server that gives these answers, each by its path; what it was asked is kept. */
-function answering(answers: Record<string, unknown>) {
-  const asked: Asked[] = [];
-  const cli = cliOf({
-    async request(path, init) {
-      const url = new URL(path, "http://server");
-      const text = await new Response(init.body ?? null).text();
-      const { pathname } = url;
-      asked.push({
-        ...{ method: init.method!, path: pathname },
-        ...{ query: Object.fromEntries(url.searchParams), body: text && JSON.parse(text) },
-      });
-      const answer = answers[pathname];
-      return typeof answer === "function" ? answer(asked.at(-1)) : Response.json(answer);
-    },
-  });
-  return { asked, ...cli };
-}
+import { answering } from "../helpers/cli.ts";
 
 const event = {
   ...{ event_id: "a", event_type: "sale", occurred_at: null, version: null },
