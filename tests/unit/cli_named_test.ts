@@ -37,8 +37,8 @@ Deno.test("etl configuration set changes members of what is there, or takes the 
     conf: { batch_size: 1, pool: "a", source: { type: "synthetic" } },
     description: "new",
   });
-  assert.deepEqual(await set("--conf", '{"batch_size": 3}', "--set", "pool=b"), {
-    conf: { batch_size: 3, pool: "b" },
+  assert.deepEqual(await set("--conf", '{"batch_size": 3}', "--set", "overlap=queue"), {
+    conf: { batch_size: 3, overlap: "queue" },
     description: "old",
   });
   assert.deepEqual(await set("--description", "only that"), {
