@@ -197,6 +197,15 @@ for (
     ["a date that is infinite", "date", "2024-01-02", "infinity"],
     ["a number that is none", "numeric", "2", "NaN"],
     ["an infinite double", "double precision", "2", "Infinity"],
+    ["a time before all others", "timestamptz", "2024-01-02 00:00:00+00", "-infinity"],
+    ["a date before all others", "date", "2024-01-02", "-infinity"],
+    ["a double below all others", "double precision", "2", "-Infinity"],
+    [
+      "a UUID of version 4 below the position",
+      "uuid",
+      "018cc820-0000-7000-8000-000000000000",
+      "00000000-0000-4000-8000-000000000000",
+    ],
     [
       "a UUID that is not of its time",
       "uuid",

@@ -363,6 +363,15 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/record_chain_test.ts: profile and try"],
   },
   {
+    id: "sources/strays-below",
+    file: "pipeline/sources/postgres/cursor.ts",
+    find: "bounds.strays = strays.below;",
+    replace: "bounds.strays = false;",
+    breaks:
+      "a row whose value is no position is read by every run, also where it stands below the position",
+    tests: ["integration/incremental_test.ts: incremental: a time before all others"],
+  },
+  {
     id: "sources/null-warning",
     file: "pipeline/stages/finalize.ts",
     find: "const warnings = nulls === 0",

@@ -87,6 +87,8 @@ export interface CursorBounds {
   since_xid: string | null;
   /** The highest value that could be a position when the run began; null when no row had one. */
   upper: string | null;
+  /** Whether values that are no position stand before `lower`: each run reads them all the same. */
+  strays: boolean;
   /** The source's time when the run began. */
   now: string;
 }
@@ -121,7 +123,7 @@ export async function pinCursor(
      order by ${name} desc limit 1`,
     [now],
   );
-  const warnings = await strayRows(client, conf, { kind, name, now });
+  const warnings: Message[] = [];
   const bounds: CursorBounds = {
     column: conf.cursor,
     type,
@@ -129,6 +131,7 @@ export async function pinCursor(
     lower: null,
     since_xid: null,
     upper: top?.upper ?? null,
+    strays: false,
     now,
   };
   if (stored !== undefined) {
@@ -138,6 +141,11 @@ export async function pinCursor(
       bounds.lower = stored.position;
       bounds.since_xid = stored.snapshot;
     } else bounds.lower = await lookedBack(client, conf, { kind, type, position: stored.position });
+  }
+  const strays = await strayRows(client, conf, { kind, name, bounds });
+  if (strays !== null) {
+    warnings.unshift(strays.warning);
+    bounds.strays = strays.below;
   }
   return { bounds, snapshot: mode === "exact" ? snapshot : null, warnings };
 }
@@ -184,30 +192,39 @@ function passes({ passes }: CursorKind, name: string, now: string): string {
   return `(${passes.replaceAll("{now}", now).replaceAll("{}", () => name)})`;
 }
 
-/** Rows whose value can never be a position, or not yet: they are read by every run. */
+/** Rows whose value can never be a position, or not yet, which every run reads, and whether there are some before its lower bound. */
 async function strayRows(
   client: Client,
   conf: PostgresConf & { cursor: string },
-  { kind, name, now }: { kind: CursorKind; name: string; now: string },
-): Promise<Message[]> {
-  if (kind.passes === "true") return [];
-  const { rows: [row] } = await client.query<{ value: string; record: string; count: string }>(
-    `select ${name}::text as value, left(to_jsonb(source_rows)::text, 200) as record, count(*) over () as count
+  { kind, name, bounds: { type, lower, now } }: {
+    kind: CursorKind;
+    name: string;
+    bounds: CursorBounds;
+  },
+): Promise<{ warning: Message; below: boolean } | null> {
+  if (kind.passes === "true") return null;
+  const { rows: [row] } = await client.query<
+    { value: string; record: string; count: string; below: boolean }
+  >(
+    `select ${name}::text as value, left(to_jsonb(source_rows)::text, 200) as record, count(*) over () as count,
+       coalesce(bool_or(${name} < $2::text::${castOf(type)}) over (), false) as below
      from ${fromClause(conf)}
      where ${name} is not null and not ${passes(kind, name, "$1::timestamptz")}
        and $1::timestamptz is not null limit 1`,
-    [now],
+    [now, lower],
   );
-  if (row === undefined) return [];
-  const count = Number(row.count);
-  return [
-    say("stray-rows", {
-      who: count === 1 ? say("one-row-has", {}) : say("rows-have", { n: count }),
+  if (row === undefined) return null;
+  const { value, record, count, below } = row;
+  const n = Number(count);
+  return {
+    warning: say("stray-rows", {
+      who: n === 1 ? say("one-row-has", {}) : say("rows-have", { n }),
       column: conf.cursor,
-      value: row.value,
-      row: row.record,
+      value,
+      row: record,
     }),
-  ];
+    below,
+  };
 }
 
 /** Why a stored position cannot be read from; null where it can. */
@@ -288,7 +305,8 @@ export function cursorCondition(bounds: CursorBounds, params: Params): string {
   const value = (text: string) => `${params.add(text, "text")}::${cast}`;
   const upTo = bounds.upper === null ? stray : `(${name} <= ${value(bounds.upper)} or ${stray})`;
   if (bounds.lower === null) return `(${upTo} or ${name} is null)`;
-  const within = `${upTo} and ${name} >= ${value(bounds.lower)}`;
+  const after = `${upTo} and ${name} >= ${value(bounds.lower)}`;
+  const within = bounds.strays ? `(${after} or ${stray})` : after;
   if (bounds.since_xid === null) return `(${within})`;
   // 32 bits of the number of a transaction: ages compare right, and what is false is read once more
   const since = `age((${params.add(bounds.since_xid, "numeric")} % 4294967296)::text::xid)`;
