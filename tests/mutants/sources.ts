@@ -430,8 +430,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/lookback",
     file: "pipeline/sources/postgres/cursor.ts",
-    find: "const within = `${upTo} and ${name} >= ${",
-    replace: "const within = `${upTo} and ${name} > ${",
+    find: "const after = `${upTo} and ${name} >= ${",
+    replace: "const after = `${upTo} and ${name} > ${",
     breaks: "reading starts at the position itself",
     tests: ["integration/incremental_test.ts: what shares the last position"],
   },
