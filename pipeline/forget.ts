@@ -360,30 +360,29 @@ async function forgetUploads(
   },
 ): Promise<{ deleted: number; left: { upload_id: string; until: string }[] }> {
   const isAscii = parts.flat().every((part) => /^[\0-\x7f]*$/.test(part));
-  const bodies = new Map<string, { isNeeded: boolean; searchable: boolean }>();
-  for (const { source, ended } of runs) {
+  const bodies = new Map<string, { searchable: boolean }>();
+  for (const { source } of runs) {
     const { upload_id: id, encoding = "utf-8" } = source as {
       upload_id?: string;
       encoding?: string;
     };
     if (id === undefined) continue;
-    const { isNeeded = false, searchable = true } = bodies.get(id) ?? {};
+    const { searchable = true } = bodies.get(id) ?? {};
     // bytes of ASCII are the same in all of them but these
     const alike = encoding === "utf-8" || !encoding.startsWith("utf-16") && isAscii;
     bodies.set(id, {
-      isNeeded: isNeeded || !ended,
       searchable: searchable && alike && !respells(source as unknown as SourceConf, declared),
     });
   }
   const left: { upload_id: string; until: string }[] = [];
   let deleted = 0;
-  for (const [uploadId, { isNeeded, searchable }] of bodies) {
+  for (const [uploadId, { searchable }] of bodies) {
     const found = await uploadOf(client, uploadId);
     if (found === null) continue;
     const clears = searchable && !isPacked(found.head) &&
       !await holdsKey(uploadParts(client, uploadId), parts);
     if (clears) continue;
-    if (isNeeded) left.push({ upload_id: uploadId, until: found.until });
+    if (found.needed) left.push({ upload_id: uploadId, until: found.until });
     else {
       await deleteUpload(client, uploadId);
       deleted++;

@@ -170,14 +170,18 @@ export async function deleteQuarantined(
   );
 }
 
-/** A stored body: its first bytes, and until when it is kept; null: there is none. */
+/** A stored body: its first bytes, until when it is kept, and whether a run into any dataset is going to read it; null: there is none. */
 export async function uploadOf(
   client: Client,
   uploadId: string,
-): Promise<{ head: Uint8Array; until: string } | null> {
-  const { rows: [found] } = await client.query<{ head: Uint8Array; until: string }>(
-    `select substr(data, 1, 64) as head, etl.iso(created_at + interval '7 days') as until
-    from etl.uploads where upload_id = $1 order by part_no limit 1`,
+): Promise<{ head: Uint8Array; until: string; needed: boolean } | null> {
+  // the same content has one body, whoever has sent it
+  const { rows: [found] } = await client.query<
+    { head: Uint8Array; until: string; needed: boolean }
+  >(
+    `select substr(data, 1, 64) as head, etl.iso(created_at + interval '7 days') as until, exists (
+      select from etl.runs as r where r.state in ('queued', 'running') and r.params #>> '{source,upload_id}' = $1) as needed
+    from etl.uploads where upload_id = $1::uuid order by part_no limit 1`,
     [uploadId],
   );
   return found ?? null;

@@ -354,6 +354,25 @@ Deno.test("a key is found however a body, a message or a plan writes it; a body 
   await client.end();
 });
 
+Deno.test("a request body that a waiting run of another dataset needs stays, and is told of", async (t) => {
+  await using engine = await startEngine(t);
+  const records = [{ id: "ann@example.org" }, { id: "bob@example.org" }];
+  // the same content has one body
+  const conf = (table_name: string) => ({
+    table_name,
+    source: { type: "inline", name: "crm", key: "id", records },
+  });
+  await engine.succeed(conf("mine"));
+  const { run_id } = await engine.submit(conf("others"));
+  const { body } = await forget(engine, "public.mine", { key: "ann@example.org" });
+  assert.deepEqual([body.rows, body.uploads, body.left.uploads.length], [1, 0, 1]);
+  const run = await engine.toEnd(run_id);
+  assert.deepEqual([run.state, run.counts.inserted], ["succeeded", 2], JSON.stringify(run.error));
+  // once nobody needs it, it goes
+  const again = await forget(engine, "public.mine", { key: "ann@example.org" });
+  assert.equal(again.body.uploads, 1);
+});
+
 Deno.test("a request body is found by its key in any spelling, by all parts of it, and by nothing that only contains it", async (t) => {
   await using engine = await startEngine(t);
   const json = "application/x-ndjson";

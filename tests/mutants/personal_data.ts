@@ -5,6 +5,14 @@ const NOWHERE = ["integration/private_fields_test.ts: private fields are nowhere
 /** Personal data: what is left out or hashed is nowhere. */
 export const PERSONAL_DATA: Mutant[] = [
   {
+    id: "personal/forget-needed-body",
+    file: "pipeline/forget.ts",
+    find: "if (found.needed) left.push",
+    replace: "if (false) left.push",
+    breaks: "a body that a waiting run of any dataset needs is not deleted",
+    tests: ["integration/forget_test.ts: a request body that a waiting run of another dataset"],
+  },
+  {
     id: "personal/origin",
     file: "pipeline/private_fields.ts",
     find: "if (origin === undefined) return;",
