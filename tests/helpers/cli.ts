@@ -182,6 +182,7 @@ export interface Asked {
   method: string;
   path: string;
   query: Record<string, string>;
+  headers: Record<string, string>;
   body: unknown;
 }
 
@@ -198,7 +199,9 @@ export function answering(answers: Record<string, unknown>) {
       const { pathname } = url;
       asked.push({
         ...{ method: init.method!, path: pathname },
-        ...{ query: Object.fromEntries(url.searchParams), body: text && JSON.parse(text) },
+        query: Object.fromEntries(url.searchParams),
+        headers: Object.fromEntries(new Headers(init.headers)),
+        body: text && JSON.parse(text),
       });
       const answer = answers[pathname];
       if (answer === undefined) {
