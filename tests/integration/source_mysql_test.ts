@@ -287,6 +287,24 @@ Deno.test({
       },
     );
 
+    await t.step("bytes are bytes in bytea, and a time is a time or an interval", async () => {
+      await mariadb.query(`create table bodies (id int primary key, b varbinary(9), t time, d time);
+        insert into bodies values (1, x'00ff', '12:00:00', '-838:59:59'), (2, null, '25:00:00', null)`);
+      await engine.sql.unsafe(
+        "create table public.bodies (id bigint primary key, b bytea, t time, d interval)",
+      );
+      const run = await engine.succeed({
+        ...conf("bodies"),
+        layout: "typed",
+        add_columns: true,
+        min_acceptance_ratio: 0,
+      });
+      assert.deepEqual([run.counts!.inserted, run.counts!.rejected], [1, 1]);
+      const [row] = await engine
+        .sql`select b::text as b, t::text as t, d::text as d from public.bodies`;
+      assert.deepEqual({ ...row }, { b: "\\x00ff", t: "12:00:00", d: "-838:59:59" });
+    });
+
     await t.step("what cannot be read says what to do", async () => {
       const refused = async (given: object) => {
         const run = await engine.runToEnd({ ...given, db_max_retries: 1 });

@@ -337,6 +337,33 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
   });
 
   await t.step(
+    "bytes of a strict table are bytes in bytea; of another they may be text",
+    async () => {
+      database.exec(`
+      create table bodies (id int primary key, b blob) strict;
+      insert into bodies values (1, x'00ff'), (2, null);
+      create table loose (id integer primary key, b blob);
+      insert into loose values (1, x'00ff'), (2, 'AP8=');
+    `);
+      for (const table of ["bodies", "loose"]) {
+        await engine.sql.unsafe(`create table public.${table} (id bigint primary key, b bytea)`);
+      }
+      const load = (table: string) =>
+        engine.succeed({
+          ...conf({ table }, table),
+          table_name: table,
+          layout: "typed",
+          add_columns: true,
+          min_acceptance_ratio: 0,
+        });
+      assert.equal((await load("bodies")).counts!.inserted, 2);
+      const [row] = await engine.sql`select b::text as b from public.bodies where id = 1`;
+      assert.equal(row!.b, "\\x00ff");
+      assert.equal((await load("loose")).counts!.rejected, 2);
+    },
+  );
+
+  await t.step(
     "nothing outside of the directory, nothing written, no other file attached",
     async () => {
       const refused = async (config: object) => {

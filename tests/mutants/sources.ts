@@ -735,6 +735,22 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/source_http_answers_test.ts: content that changes on the way"],
   },
   {
+    id: "sources/sqlite-bytes",
+    file: "pipeline/sources/modules/sqlite.ts",
+    find: '? declared === "BLOB" && blobs !== "hex" ? BYTES :',
+    replace: "?",
+    breaks: "bytes of SQLite are bytes in bytea",
+    tests: ["integration/source_sqlite_test.ts"],
+  },
+  {
+    id: "sources/mysql-bytes",
+    file: "pipeline/sources/modules/mysql.ts",
+    find: "BYTES.test(type) && context.config.blobs",
+    replace: "false && context.config.blobs",
+    breaks: "bytes of MySQL are bytes in bytea",
+    tests: ["integration/source_mysql_test.ts: mysql: a MariaDB"],
+  },
+  {
     id: "sources/json-infinity",
     file: "pipeline/sources/json_text.ts",
     find:
