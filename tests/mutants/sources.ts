@@ -735,15 +735,15 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/source_http_answers_test.ts: content that changes on the way"],
   },
   {
-    id: "sources/sqlite-bytes",
+    id: "sources/sqlite-bytea",
     file: "pipeline/sources/modules/sqlite.ts",
     find: '? declared === "BLOB" && blobs !== "hex" ? BYTES :',
     replace: "?",
     breaks: "bytes of SQLite are bytes in bytea",
-    tests: ["integration/source_sqlite_test.ts"],
+    tests: ["integration/source_sqlite_test.ts: sqlite"],
   },
   {
-    id: "sources/mysql-bytes",
+    id: "sources/mysql-bytea",
     file: "pipeline/sources/modules/mysql.ts",
     find: "BYTES.test(type) && context.config.blobs",
     replace: "false && context.config.blobs",
