@@ -296,6 +296,10 @@ export const MESSAGES = {
     'column {column}: {value} is not JSON (jsonb), such as {"a": 1}',
     'columna {column}: {value} no es JSON (jsonb), como {"a": 1}',
   ],
+  "json-name-twice": [
+    "column {column}: {value} has the name {name} twice in one object, of which jsonb would keep the last value only",
+    "columna {column}: {value} tiene dos veces el nombre {name} en un objeto, y jsonb solo guardaría el último valor",
+  ],
   "no-boolean": [
     "column {column}: {value} is no boolean: {words} or {others}",
     "columna {column}: {value} no es booleano: {words} o {others}",

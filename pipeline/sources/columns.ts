@@ -3,10 +3,11 @@ import { z } from "zod";
 import { strptimeIso, strptimeParser } from "../strptime.ts";
 import { Canonicalizer } from "../canonical.ts";
 import { parsePath } from "../field_path.ts";
-import { digitsOf, numberText, put, setDigits } from "../numbers.ts";
+import { digitsOf, ExactNumber, numberText, put, setDigits } from "../numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { toUtcText } from "../timestamps.ts";
 import { parseJsonValue } from "./json_text.ts";
+import { repeatedNameOf } from "./repeated_names.ts";
 import { CellFault, setCell, setNumber } from "./local/csv_values.ts";
 import { type Json, type SourceRecord, Unreadable } from "./source.ts";
 
@@ -288,11 +289,20 @@ function shown(text: string): string {
 }
 
 function putJson(record: SourceRecord, field: string, text: string): void {
+  let value;
   try {
-    put(record, field, parseJsonValue(text));
+    value = parseJsonValue(text);
   } catch {
     throw misfit(field, say("no-json", { column: field, value: shown(text) }));
   }
+  const twice = value instanceof ExactNumber ? undefined : repeatedNameOf(text, value);
+  if (twice !== undefined) {
+    throw misfit(
+      field,
+      say("json-name-twice", { column: field, value: shown(text), name: JSON.stringify(twice) }),
+    );
+  }
+  put(record, field, value);
 }
 
 const TRUE = ["true", "t", "yes", "y", "on", "1"];

@@ -3,6 +3,14 @@ import type { Mutant } from "./mutant.ts";
 /** Values: what is stored is what was read, and what cannot be kept is quarantined. */
 export const VALUES: Mutant[] = [
   {
+    id: "values/cell-name-twice",
+    file: "pipeline/sources/columns.ts",
+    find: "if (twice !== undefined) {",
+    replace: "if (false) {",
+    breaks: "a name that an object of a JSON cell has twice quarantines its record",
+    tests: ["unit/csv_values_test.ts: CSV: a cell that does not fit"],
+  },
+  {
     id: "values/fingerprint",
     file: "pipeline/stages/transform.ts",
     find: '"version":${version ?? "null"}}`',

@@ -198,6 +198,7 @@ Deno.test("CSV: a cell that does not fit is quarantined with its field, itself a
     [6, "yesterday", /timestamptz such as 2026/],
     [6, "2026-01-31T10:00:00.1234567Z", /more than 6 decimals.*timestamptz/],
     [7, "{", /JSON/],
+    [7, '[{"a": {"b": 1, "b": 2}}]', /the name "b" twice/],
   ];
   for (const [column, cell, right] of wrong) {
     const cells = row.with(column, cell).join(";");
