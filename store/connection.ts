@@ -1,4 +1,4 @@
-import { errorCode, isSqlState, isTransient } from "./errors.ts";
+import { errorCode, isSqlState, isStatementTimeout, isTransient } from "./errors.ts";
 import { type Client, connect } from "./pg.ts";
 import { type RetryPolicy, withRetry } from "./retry.ts";
 
@@ -62,6 +62,7 @@ export class Connection {
 
   async #once<T>(options: TransactionOptions, run: (client: Client) => Promise<T>): Promise<T> {
     options.retry.signal?.throwIfAborted();
+    const started = performance.now();
     this.#client ??= await connect(this.#dsn, {
       applicationName: this.#applicationName,
       keepPlans: this.#keepPlans,
@@ -81,9 +82,11 @@ export class Connection {
       } catch {
         this.#drop(client);
       }
-      // nobody has set a time limit, so it was not the statement's fault that it was stopped
-      if (errorCode(error) === "57014" && options.statementTimeoutMs === 0) {
-        Object.assign(error as object, { transient: true });
+      if (errorCode(error) === "57014") {
+        const limitMs = options.statementTimeoutMs;
+        const elapsedMs = performance.now() - started;
+        const transient = !isStatementTimeout(error, { limitMs, elapsedMs });
+        Object.assign(error as object, { transient });
       }
       if (isTransient(error)) {
         // a lost connection can leave the driver unusable although it does not say so

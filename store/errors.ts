@@ -31,7 +31,8 @@ export function isTransient(error: unknown): boolean {
 export function isUnstorableText(error: unknown): boolean {
   const { code, message } = (error ?? {}) as DriverError;
   return code === "22021" || code === "22P05" ||
-    code === "22P02" && /type json/.test(message ?? "");
+    // the name of the type is the same in every language of the server
+    code === "22P02" && /\bjson\b/.test(message ?? "");
 }
 
 /** The problem that a SQL function raised with etl.raise_problem, if it is one. */
@@ -100,6 +101,27 @@ const TABLE: [pattern: RegExp, kind: "outage" | "conflict", words: Message][] = 
 const LOST =
   /connection terminated|connection ended|not queryable|connection error|timeout expired|timeout exceeded|the database system is|terminating connection|query read timeout|connection reset|broken pipe|cannot use a pool after/i;
 
+const TIMED_OUT = /statement timeout/i;
+
+/**
+ * Whether a statement was ended by its own limit. The code is that of a cancelled one, too, and what tells them apart is
+ * the message, in the language of the server (lc_messages): of one that is not English the time decides.
+ */
+export function isStatementTimeout(
+  error: unknown,
+  { limitMs, elapsedMs }: {
+    /** statement_timeout; 0: none. */
+    limitMs: number;
+    /** Since the statement was sent, or before. */
+    elapsedMs: number;
+  },
+): boolean {
+  const { code, message = "" } = (error ?? {}) as DriverError;
+  if (code !== "57014") return false;
+  return TIMED_OUT.test(message) ||
+    !/user request/i.test(message) && limitMs > 0 && elapsedMs >= limitMs;
+}
+
 /** What is passing about an error, in words; null where trying again unchanged would fail alike. */
 export function passing(error: unknown): { kind: "outage" | "conflict"; words: Message } | null {
   if (typeof error !== "object" || error === null) return null;
@@ -107,10 +129,8 @@ export function passing(error: unknown): { kind: "outage" | "conflict"; words: M
   const { message = "" } = error as { message?: string };
   if (code === "57014") {
     // a timeout says so; else somebody has cancelled the statement, and not because of the run
-    return /statement timeout/i.test(message) ? null : {
-      kind: "outage",
-      words: say("lock-waited", {}),
-    };
+    const timedOut = "transient" in error ? error.transient === false : TIMED_OUT.test(message);
+    return timedOut ? null : { kind: "outage", words: say("lock-waited", {}) };
   }
   const row = code === undefined ? undefined : TABLE.find(([pattern]) => pattern.test(code));
   if (row !== undefined) return { kind: row[1], words: row[2] };

@@ -13,6 +13,7 @@ import {
   sessionName,
   type TlsSettings,
 } from "./connection_target.ts";
+import { errorCode } from "./errors.ts";
 import { databasePlace, type DsnHost } from "./dsn.ts";
 
 export type Client = pg.Client;
@@ -104,26 +105,31 @@ async function open(
   const { ssl } = target;
   if (ssl !== "prefer") return await openWith(target, host, { ...options, ssl });
   const address = `${host.host}:${host.port}`;
+  let refusal: unknown;
   if (!withoutTls.has(address)) {
     try {
       return await openWith(target, host, { ...options, ssl: { rejectUnauthorized: false } });
     } catch (error) {
       if (!refusesTls(error)) throw error;
+      refusal = error;
     }
   }
   const client = await openWith(target, host, { ...options, ssl: false }).catch((error) => {
     withoutTls.delete(address);
-    throw error;
+    // a role that is let in neither way is told why it is not with TLS
+    throw errorCode(refusal) === NOT_LET_IN && errorCode(error) === NOT_LET_IN ? refusal : error;
   });
   withoutTls.add(address);
   return client;
 }
 
-/** Whether a server does not speak TLS, or lets this role in without it only. */
+/** What pg_hba.conf refuses, in whatever language of the server. */
+const NOT_LET_IN = "28000";
+
+/** Whether a server does not speak TLS, or may let this role in without it only. */
 function refusesTls(error: unknown): boolean {
-  const { code = "", message = "" } = error as { code?: string; message?: string };
-  return /does not support SSL/i.test(message) ||
-    code === "28000" && /SSL on|SSL encryption/i.test(message);
+  const { message = "" } = error as { message?: string };
+  return /does not support SSL/i.test(message) || errorCode(error) === NOT_LET_IN;
 }
 
 /** What the driver sends as it connects. */

@@ -125,6 +125,22 @@ Deno.test("a statement that somebody cancels is tried again, one that its own li
     /statement timeout/,
   );
   assert.equal(again.length, 1);
+  // where the server's words do not tell, the time does
+  const inSpanish = "do $$ begin raise exception 'cancelando' using errcode = '57014'; end $$";
+  let n = 0;
+  const soon = await it.connection.transaction(
+    tries(again, { statementTimeoutMs: 60_000 }),
+    async (client) => ++n === 1 ? await client.query(inSpanish) : n,
+  );
+  assert.deepEqual([soon, again.length], [2, 2]);
+  await assert.rejects(
+    it.connection.transaction(tries(again, { statementTimeoutMs: 200 }), async (client) => {
+      for (let i = 0; i < 2; i++) await client.query("select pg_sleep(0.12)");
+      await client.query(inSpanish);
+    }),
+    /cancelando/,
+  );
+  assert.equal(again.length, 2);
 });
 
 const sleeping = async (it: { sql: <R extends object>(text: string) => Promise<R[]> }) =>

@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
 import { runProblem } from "../../pipeline/run_problem.ts";
-import { isTransient, passing, raisedProblem } from "../../store/errors.ts";
+import {
+  isStatementTimeout,
+  isTransient,
+  isUnstorableText,
+  passing,
+  raisedProblem,
+} from "../../store/errors.ts";
 
 const withCode = (code: string, message = "") => Object.assign(new Error(message), { code });
 
@@ -70,6 +76,36 @@ Deno.test("a statement that somebody cancelled is tried again, one that took too
     isTransient(withCode("57014", "canceling statement due to statement timeout")),
     false,
   );
+});
+
+Deno.test("what ended a statement is told in whatever language the server speaks: where its words do not tell, the time does", () => {
+  const spanish = "cancelando la sentencia debido a que se agotó el tiempo de espera de sentencias";
+  const cases: [message: string, limitMs: number, elapsedMs: number, timedOut: boolean][] = [
+    ["canceling statement due to statement timeout", 0, 0, true],
+    ["canceling statement due to user request", 100, 5000, false],
+    [spanish, 100, 100, true],
+    [spanish, 100, 99, false],
+    [spanish, 0, 5000, false],
+  ];
+  for (const [message, limitMs, elapsedMs, timedOut] of cases) {
+    const error = withCode("57014", message);
+    assert.equal(isStatementTimeout(error, { limitMs, elapsedMs }), timedOut, message);
+    // whoever has found that out has noted it
+    const noted = Object.assign(error, { transient: !timedOut });
+    assert.deepEqual([isTransient(noted), passing(noted) === null], [!timedOut, timedOut]);
+    assert.equal(
+      runProblem(noted, "load").type,
+      timedOut ? "database-error" : "database-unavailable",
+    );
+  }
+  assert.equal(isStatementTimeout(withCode("55P03", spanish), { limitMs: 1, elapsedMs: 2 }), false);
+  const json = withCode("22P02", "la sintaxis de entrada no es válida para tipo json");
+  assert.deepEqual([
+    isUnstorableText(json),
+    isUnstorableText(withCode("22P02", "para tipo integer")),
+  ], [
+    ...[true, false],
+  ]);
 });
 
 Deno.test("an outage is told by its cause, and a conflict is none", () => {

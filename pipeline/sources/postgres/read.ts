@@ -1,7 +1,7 @@
 import type { FieldDef } from "pg";
 import { say } from "../../../vocabulary/messages.ts";
 import { copiedText, copyOut } from "../../../store/copy.ts";
-import { errorCode, isTransient } from "../../../store/errors.ts";
+import { errorCode, isStatementTimeout } from "../../../store/errors.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { put } from "../../numbers.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -67,6 +67,7 @@ export async function* readPostgres(
     let size = Math.min(most, FIRST_PAGE);
     const fetch = async (after: string[], next?: string[]): Promise<Page> => {
       while (true) {
+        const started = performance.now();
         try {
           return await readOnly(client, async () => {
             await fieldsAsPlanned(client, conf, slice.columns);
@@ -76,8 +77,13 @@ export async function* readPostgres(
           });
         } catch (error) {
           // the role's statement_timeout may leave time for fewer rows
-          if (errorCode(error) !== "57014" || isTransient(error) || size === 1) throw error;
+          if (errorCode(error) !== "57014" || size === 1) throw error;
+          const elapsedMs = performance.now() - started;
           await client.query("rollback");
+          const { rows: [of] } = await client.query<{ limit: string }>(
+            "select setting as limit from pg_settings where name = 'statement_timeout'",
+          );
+          if (!isStatementTimeout(error, { limitMs: Number(of!.limit), elapsedMs })) throw error;
           most = size = Math.max(1, Math.floor(size / GROWTH));
         }
       }
