@@ -9,12 +9,13 @@ import {
   readPositions,
   writePositions,
 } from "../../pipeline/spill/layout.ts";
-import { readKeys, readRows } from "../../pipeline/spill/reader.ts";
+import { possibleDuplicates } from "../../pipeline/spill/duplicates.ts";
+import { readKeys, readPresent, readRows } from "../../pipeline/spill/reader.ts";
 import { RejectedRows } from "../../pipeline/spill/rejected_rows.ts";
 import { quarantineText } from "../../store/quarantine.ts";
 import { COPY_HEADER } from "../../store/copy.ts";
 import { ROW_COLUMNS } from "../../store/row_layout.ts";
-import { copyText, SpillWriter } from "../../pipeline/spill/writer.ts";
+import { copyText, presentLine, SpillWriter } from "../../pipeline/spill/writer.ts";
 
 const decoder = new TextDecoder();
 
@@ -217,6 +218,59 @@ Deno.test("spill: any choice of rows is read whole, whatever the size of the blo
     ),
     { numRuns: 200 },
   );
+});
+
+Deno.test("spill: of a chunk that outgrows its memory each row is found, and equal keys far apart are seen", async () => {
+  await using dir = await TempDir.create();
+  const events = Array.from({ length: 20_000 }, (_, i) => event(i));
+  events[19_000] = event(19_000, { eventId: "e7" });
+  await write(dir.path, events, 1_000);
+  const chosen = [0, 1, 4_095, 4_096, 8_192, 16_384, 19_000, 19_999];
+  assert.deepEqual(
+    await ids(dir.path, { positions: Int32Array.from(chosen) }),
+    chosen.map((i) => events[i]!.eventId),
+  );
+  const found: number[] = [];
+  for await (
+    const { positions } of possibleDuplicates(dir.path, [{ chunkNo: 0, events: 20_000 }])
+  ) {
+    found.push(...positions);
+  }
+  assert.deepEqual(found, [7, 19_000]);
+});
+
+Deno.test("spill: keys without an event are a file of their own, whose size in bytes is noted; without any there is none", async () => {
+  await using dir = await TempDir.create();
+  const finish = async (chunkNo: number, present?: string) => {
+    using writer = await SpillWriter.open({
+      ...{ dir: dir.path, chunkNo, sourceName: "s", pageSize: 10 },
+      runId: "00000000-0000-7000-8000-000000000000",
+    });
+    return await writer.finish({ ...META, ...(present === undefined ? {} : { present }) });
+  };
+  const present = presentLine("clé\t字\\") + presentLine("b");
+  const { presentBytes } = await finish(0, present);
+  assert.equal(presentBytes, new TextEncoder().encode(present).length);
+  const text = decoder.decode(await bytes(readPresent(dir.path, 0)));
+  assert.equal(text, "clé\\t字\\\\\t\\\\x\t\\N\t-1\t0\nb\t\\\\x\t\\N\t-1\t0\n");
+  assert.ok(await readMeta(dir.path, 0, { maker: "m", published: false }));
+  assert.equal((await finish(1)).presentBytes, 0);
+  assert.ok(await readMeta(dir.path, 1, { maker: "m", published: false }));
+  await assert.rejects(Deno.stat(chunkFile(dir.path, 1, "present")), Deno.errors.NotFound);
+});
+
+Deno.test("spill: a key with a line end, a tab or a backslash is one line of keys; rows that end early are noticed", async () => {
+  await using dir = await TempDir.create();
+  const odd = ["a\rb", "a\nb", "a\tb", "a\\b", "é"];
+  await write(dir.path, odd.map((eventId, i) => event(i, { eventId })));
+  const lines = (await keys(dir.path)).split("\n");
+  assert.deepEqual(lines.map((line) => line.split("\t")[0]), [
+    ...["a\\rb", "a\\nb", "a\\tb", "a\\\\b", "é", ""],
+  ]);
+  assert.deepEqual(await ids(dir.path), odd);
+  const file = chunkFile(dir.path, 0, "rows");
+  await Deno.truncate(file, Deno.statSync(file).size - 1);
+  await assert.rejects(ids(dir.path, { positions: Int32Array.of(4) }), /ends too early/);
 });
 
 Deno.test("spill: rows reach the disk a page at a time, large rows before that", async () => {
