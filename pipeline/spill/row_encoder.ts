@@ -396,18 +396,8 @@ function numericGroups(
     : "0".repeat(Math.max(0, -point)) + digits.slice(Math.max(0, point));
   const paddedBefore = before.padStart(Math.ceil(before.length / 4) * 4, "0");
   const all = paddedBefore + after.padEnd(Math.ceil(after.length / 4) * 4, "0");
+  // PostgreSQL leaves out groups of 0 at both ends, and the sign of 0 (make_result of utils/adt/numeric.c)
   const groups = (all.match(/.{4}/g) ?? []).map(Number);
-  let weight = paddedBefore.length / 4 - 1;
-  while (groups[0] === 0) {
-    groups.shift();
-    weight--;
-  }
-  while (groups.at(-1) === 0) groups.pop();
-  const zero = groups.length === 0;
-  return {
-    sign: minus === "-" && !zero ? NEGATIVE : 0,
-    groups,
-    weight: zero ? 0 : weight,
-    scale: after.length,
-  };
+  const sign = minus === "-" ? NEGATIVE : 0;
+  return { sign, groups, weight: paddedBefore.length / 4 - 1, scale: after.length };
 }

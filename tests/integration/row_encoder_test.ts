@@ -107,7 +107,13 @@ Deno.test("RowEncoder: PostgreSQL reads each value as it was", async (t) => {
 
 /** Values of each type of a typed table, as its rows have them. */
 const cells = fc.record({
-  t: fc.oneof(text, fc.constant(""), fc.constant("é".repeat(100)), fc.constant("字".repeat(65))),
+  t: fc.oneof(
+    text,
+    fc.constant(""),
+    fc.constant("é".repeat(100)),
+    fc.constant("字".repeat(65)),
+    fc.constant("字".repeat(23_000)),
+  ),
   i: whole,
   b: fc.constantFrom("true", "false"),
   d: fc.oneof(
@@ -126,6 +132,13 @@ const cells = fc.record({
   j: fc.constantFrom("null", "[]", '{"a": "é"}', "7"),
   n: fc.oneof(short, decimal, fc.constantFrom("NaN", "Infinity", "-Infinity", "0", "-0", "0.0000")),
 });
+
+/** What stands at an edge of how numbers are written. */
+const NUMBERS = [
+  ...["0", "-0", "-0.000", "9999", "10000", "-100000000", "999999999999", "1000000000000"],
+  ...["9999999999999", "0.0001", "0.1000", "1.00001", "100000000.0001", "1e-30", "1e30", "-12e4"],
+];
+const NULLS = Array<null>(6).fill(null);
 
 Deno.test("RowEncoder: PostgreSQL has the columns of a typed table as if it had read their texts, in its own form", async (t) => {
   await using database = await testDatabase(t, { setUp: false });
@@ -152,7 +165,7 @@ Deno.test("RowEncoder: PostgreSQL has the columns of a typed table as if it had 
           const rows = given.map(([of, cell]) => ({
             of,
             row: columns.map(({ name }) => cell?.[name as "t"] ?? null),
-          }));
+          })).concat(NUMBERS.map((n) => ({ of: given[0]![0], row: [...NULLS, n] })));
           for (const { of, row } of rows) encoder.append({ ...of, row } as never);
           await client.query("truncate got restart identity");
           const names = [
