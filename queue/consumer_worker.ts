@@ -22,7 +22,7 @@ import {
   hasConsumerTransaction,
   releaseDeliveries,
 } from "../store/deliveries.ts";
-import { passing, raisedProblem } from "../store/errors.ts";
+import { errorCode, passing, raisedProblem } from "../store/errors.ts";
 import type { Lease } from "../store/leases.ts";
 import { type Client, firstRowsOf, ping, type Queryable, queryWithin } from "../store/pg.ts";
 import { delay } from "../store/retry.ts";
@@ -85,8 +85,8 @@ async function execute(
   let tasks: Record<string, number> = {};
   const told = (ok: boolean) =>
     onRun?.(consumer.name, { ok, startedAt, elapsedMs: performance.now() - started }, tasks);
+  const transaction = new LateTransaction(connection, lease);
   try {
-    const transaction = new LateTransaction(connection, lease);
     // nothing that it does without its transaction counts
     const signal = AbortSignal.any([lease.signal, transaction.over]);
     const { db, execution } = transaction;
@@ -95,8 +95,9 @@ async function execute(
       const result = await Promise.race([executed, transaction.interrupted]);
       const json = resultText(result);
       tasks = tasksOf(result);
-      const client = await transaction.open();
-      await finishDeliveries(client, consumer.name, { holder: lease.holder, ids, json });
+      await transaction.through((client) =>
+        finishDeliveries(client, consumer.name, { holder: lease.holder, ids, json })
+      );
       await transaction.commit();
     } catch (error) {
       await transaction.rollback(error);
@@ -106,7 +107,7 @@ async function execute(
     told(true);
   } catch (error) {
     const replaced = raisedProblem(error)?.type === "superseded";
-    if (lease.signal.aborted || replaced || passing(error)?.kind === "outage") {
+    if (lease.signal.aborted || replaced || transaction.isCut) {
       log.warn("consumer interrupted", { error, deliveries: ids.length });
       const pauseMs = lease.signal.aborted ? 0 : INTERRUPTED_PAUSE_MS;
       await releaseDeliveries(sql, ids, pauseMs);
@@ -160,6 +161,7 @@ class LateTransaction {
   #turn: Promise<void> = Promise.resolve();
   #inHand = 0;
   #closed = false;
+  #isCut = false;
 
   constructor(connection: Connection, lease: Lease) {
     this.#connection = connection;
@@ -197,6 +199,31 @@ class LateTransaction {
     return this.#ending.signal;
   }
 
+  /**
+   * Whether it has failed because the database was away. The consumer may throw something else, whose words prove nothing,
+   * and of what it throws in its host comes only what it says.
+   */
+  get isCut(): boolean {
+    return this.#isCut;
+  }
+
+  /** Does something in the transaction, which begins with the first of it. */
+  async through<Result>(work: (client: Client) => Promise<Result>): Promise<Result> {
+    try {
+      return await work(await this.#open());
+    } catch (error) {
+      this.#note(error);
+      throw error;
+    }
+  }
+
+  #note(error: unknown): void {
+    // what follows from ending it is none, and a limit that the consumer has set says so in the server's language
+    const { message = "" } = error as { message?: string };
+    if (this.#closed || errorCode(error) === "57014" && !/user request/i.test(message)) return;
+    this.#isCut ||= passing(error)?.kind === "outage";
+  }
+
   /** One statement of the consumer's, none beside it: what it did to the transaction is known before the next one. */
   #carryOut<Result extends { command: string }>(
     work: (client: Client) => Promise<Result>,
@@ -205,15 +232,16 @@ class LateTransaction {
       if (this.#closed) throw new Error("the consumer's transaction has ended");
       this.#inHand++;
       try {
-        const client = await this.open();
-        let command: string | undefined;
-        try {
-          const result = await work(client);
-          command = result.command;
-          return result;
-        } finally {
-          await this.#requireTransaction(client, command);
-        }
+        return await this.through(async (client) => {
+          let command: string | undefined;
+          try {
+            const result = await work(client);
+            command = result.command;
+            return result;
+          } finally {
+            await this.#requireTransaction(client, command);
+          }
+        });
       } finally {
         this.#inHand--;
       }
@@ -240,14 +268,18 @@ class LateTransaction {
     this.#interrupt(error);
   }
 
-  open(): Promise<Client> {
+  #open(): Promise<Client> {
+    const lost = (error: unknown) => {
+      this.#note(error);
+      this.#interrupt(error);
+    };
     this.#opened ??= new Promise((resolve, reject) => {
       const once = {
         retry: { attempts: 1, initialMs: 0, signal: this.#lease.signal },
         statementTimeoutMs: 0,
       };
       this.#ended = this.#connection.transaction(once, async (client) => {
-        const alive = setInterval(() => void ping(client).catch(this.#interrupt), HEARTBEAT_MS);
+        const alive = setInterval(() => void ping(client).catch(lost), HEARTBEAT_MS);
         await beginConsumerTransaction(client);
         resolve(client);
         try {
@@ -258,16 +290,16 @@ class LateTransaction {
       });
       this.#ended.catch((error) => {
         reject(error);
-        this.#interrupt(error);
+        lost(error);
       });
     });
     return this.#opened;
   }
 
   async commit(): Promise<void> {
-    this.#close();
     this.#over.resolve();
     await this.#ended;
+    this.#close();
   }
 
   async rollback(error: unknown): Promise<void> {

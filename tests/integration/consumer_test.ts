@@ -347,6 +347,43 @@ Deno.test("a consumer whose connection is cut is told by its signal, and comes a
   assert.deepEqual({ ...delivery }, { state: "done", attempts: 1, result: "again" });
 });
 
+Deno.test("an attempt does not count where the database was away, whatever the consumer throws, and counts where only its words say so", async (t) => {
+  await using engine = await startEngine(t);
+  const cut = recorder("cut", {
+    run: async ({ db }) => {
+      if (cut.seen.length > 1) return "again";
+      const { rows: [row] } = await db.query("select pg_backend_pid() as pid");
+      await engine.sql`select pg_terminate_backend(${row!.pid})`;
+      await db.query("select 1").catch(() => {
+        throw new Error("the orders could not be read");
+      });
+    },
+  });
+  const words = recorder("words", {
+    run: () =>
+      words.seen.length > 1
+        ? Promise.resolve("again")
+        : Promise.reject(new Error("connection terminated by the shop")),
+  });
+  // its own limit, on a server that speaks another language
+  const limit = recorder("limited", {
+    run: async ({ db }) => {
+      if (limit.seen.length > 1) return "again";
+      await db.query("do $$ begin raise exception 'cancelando' using errcode = '57014'; end $$");
+    },
+  });
+  await using _reacting = await startReacting(engine, {
+    consumers: [cut.consumer, words.consumer, limit.consumer],
+  });
+  await emit(engine);
+  await waitFor(settled(engine), { timeoutMs: 30_000 });
+  assert.deepEqual(
+    (await engine.sql`select consumer, attempts, result from etl.deliveries order by 1`)
+      .map(({ consumer, attempts, result }) => [consumer, attempts, result]),
+    [["cut", 1, "again"], ["limited", 2, "again"], ["words", 2, "again"]],
+  );
+});
+
 Deno.test("what a consumer was started with by hand is checked again before it runs, and defaults are filled in", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;

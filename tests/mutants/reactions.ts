@@ -2417,4 +2417,37 @@ export const REACTIONS: Mutant[] = [
     breaks: "what the newest run does not know is 0",
     tests: ["unit/prometheus_test.ts"],
   },
+  {
+    id: "reactions/consumer-cut-noted",
+    file: "queue/consumer_worker.ts",
+    find: 'this.#isCut ||= passing(error)?.kind === "outage";',
+    replace: "",
+    breaks: "an attempt of a consumer counts though the database was away",
+    tests: ["integration/consumer_test.ts: an attempt does not count"],
+  },
+  {
+    id: "reactions/consumer-words",
+    file: "queue/consumer_worker.ts",
+    find: "replaced || transaction.isCut) {",
+    replace: 'replaced || passing(error)?.kind === "outage") {',
+    breaks: "what a consumer says decides whether its attempt counts",
+    tests: ["integration/consumer_test.ts: an attempt does not count"],
+  },
+  {
+    id: "reactions/consumer-own-limit",
+    file: "queue/consumer_worker.ts",
+    find: 'errorCode(error) === "57014" && !/user request/i.test(message)',
+    replace: "false",
+    breaks:
+      "a consumer that exceeds its own limit comes again for ever on a server that speaks Spanish",
+    tests: ["integration/consumer_test.ts: an attempt does not count"],
+  },
+  {
+    id: "reactions/consumer-silent-cut",
+    file: "queue/consumer_worker.ts",
+    find: "ping(client).catch(lost)",
+    replace: "ping(client).catch(this.#interrupt)",
+    breaks: "an attempt counts of a consumer that was waiting when its connection was cut",
+    tests: ["integration/consumer_test.ts: a consumer whose connection is cut is told"],
+  },
 ];
