@@ -1,4 +1,4 @@
-import { errorCode, isSqlState, isStatementTimeout, isTransient } from "./errors.ts";
+import { errorCode, isSqlState, isTransient, noteStatementTimeout } from "./errors.ts";
 import { type Client, connect } from "./pg.ts";
 import { type RetryPolicy, withRetry } from "./retry.ts";
 
@@ -82,12 +82,8 @@ export class Connection {
       } catch {
         this.#drop(client);
       }
-      if (errorCode(error) === "57014") {
-        const limitMs = options.statementTimeoutMs;
-        const elapsedMs = performance.now() - started;
-        const transient = !isStatementTimeout(error, { limitMs, elapsedMs });
-        Object.assign(error as object, { transient });
-      }
+      const elapsedMs = performance.now() - started;
+      noteStatementTimeout(error, { limitMs: options.statementTimeoutMs, elapsedMs });
       if (isTransient(error)) {
         // a lost connection can leave the driver unusable although it does not say so
         this.#drop(client);

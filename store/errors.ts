@@ -104,10 +104,10 @@ const LOST =
 const TIMED_OUT = /statement timeout/i;
 
 /**
- * Whether a statement was ended by its own limit. The code is that of a cancelled one, too, and what tells them apart is
+ * Whether a statement was ended by its own limit, which is noted on the error for {@linkcode isTransient}. The code is that of a cancelled one, too, and what tells them apart is
  * the message, in the language of the server (lc_messages): of one that is not English the time decides.
  */
-export function isStatementTimeout(
+export function noteStatementTimeout(
   error: unknown,
   { limitMs, elapsedMs }: {
     /** statement_timeout; 0: none. */
@@ -118,8 +118,10 @@ export function isStatementTimeout(
 ): boolean {
   const { code, message = "" } = (error ?? {}) as DriverError;
   if (code !== "57014") return false;
-  return TIMED_OUT.test(message) ||
+  const timedOut = TIMED_OUT.test(message) ||
     !/user request/i.test(message) && limitMs > 0 && elapsedMs >= limitMs;
+  Object.assign(error as object, { transient: !timedOut });
+  return timedOut;
 }
 
 /** What is passing about an error, in words; null where trying again unchanged would fail alike. */

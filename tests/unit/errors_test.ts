@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { Problem, TerminalProblem } from "../../vocabulary/problem.ts";
 import { runProblem } from "../../pipeline/run_problem.ts";
 import {
-  isStatementTimeout,
   isTransient,
   isUnstorableText,
+  noteStatementTimeout,
   passing,
   raisedProblem,
 } from "../../store/errors.ts";
@@ -89,16 +89,17 @@ Deno.test("what ended a statement is told in whatever language the server speaks
   ];
   for (const [message, limitMs, elapsedMs, timedOut] of cases) {
     const error = withCode("57014", message);
-    assert.equal(isStatementTimeout(error, { limitMs, elapsedMs }), timedOut, message);
-    // whoever has found that out has noted it
-    const noted = Object.assign(error, { transient: !timedOut });
-    assert.deepEqual([isTransient(noted), passing(noted) === null], [!timedOut, timedOut]);
+    assert.equal(noteStatementTimeout(error, { limitMs, elapsedMs }), timedOut, message);
+    assert.deepEqual([isTransient(error), passing(error) === null], [!timedOut, timedOut]);
     assert.equal(
-      runProblem(noted, "load").type,
+      runProblem(error, "load").type,
       timedOut ? "database-error" : "database-unavailable",
     );
   }
-  assert.equal(isStatementTimeout(withCode("55P03", spanish), { limitMs: 1, elapsedMs: 2 }), false);
+  assert.equal(
+    noteStatementTimeout(withCode("55P03", spanish), { limitMs: 1, elapsedMs: 2 }),
+    false,
+  );
   const json = withCode("22P02", "la sintaxis de entrada no es válida para tipo json");
   assert.deepEqual([
     isUnstorableText(json),

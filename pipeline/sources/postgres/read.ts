@@ -1,7 +1,7 @@
 import type { FieldDef } from "pg";
 import { say } from "../../../vocabulary/messages.ts";
 import { copiedText, copyOut } from "../../../store/copy.ts";
-import { errorCode, isStatementTimeout } from "../../../store/errors.ts";
+import { errorCode, noteStatementTimeout } from "../../../store/errors.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { put } from "../../numbers.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -77,13 +77,14 @@ export async function* readPostgres(
           });
         } catch (error) {
           // the role's statement_timeout may leave time for fewer rows
-          if (errorCode(error) !== "57014" || size === 1) throw error;
+          if (errorCode(error) !== "57014") throw error;
           const elapsedMs = performance.now() - started;
           await client.query("rollback");
           const { rows: [of] } = await client.query<{ limit: string }>(
             "select setting as limit from pg_settings where name = 'statement_timeout'",
           );
-          if (!isStatementTimeout(error, { limitMs: Number(of!.limit), elapsedMs })) throw error;
+          const limitMs = Number(of!.limit);
+          if (!noteStatementTimeout(error, { limitMs, elapsedMs }) || size === 1) throw error;
           most = size = Math.max(1, Math.floor(size / GROWTH));
         }
       }
