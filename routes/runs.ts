@@ -170,7 +170,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       }),
       async (c) => {
         const { id } = c.req.valid("param");
-        if (await action(deps.sql, id, actorOf(c)) === null) throw noSuchRun(id);
+        await action(deps.sql, id, actorOf(c));
         return c.json(runFor(c, await knownRun(deps, id)), 202);
       },
     );
@@ -212,14 +212,8 @@ async function submit(c: Context, deps: AppDeps): Promise<Submitted> {
 
 export async function knownRun(deps: AppDeps, id: string): Promise<RunDetail> {
   const run = await runDetail(deps.sql, id);
-  if (run === null) throw noSuchRun(id);
+  if (run === null) throw new Problem("not-found", { detail: say("no-run", { id }) });
   return run;
-}
-
-function noSuchRun(id: string): Problem {
-  return new Problem("not-found", {
-    detail: say("no-run", { id }),
-  });
 }
 
 const lineSchema = z.object({

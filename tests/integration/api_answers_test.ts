@@ -15,6 +15,8 @@ Deno.test("every error is a problem: unknown routes, ids, cursors, filters, host
     [`/api/etl/runs/${none}`, 404, /no run/],
     [`/api/etl/runs/${none}/events`, 404, /no run/],
     [`/api/etl/runs/${none}/chunks`, 404, /no run/],
+    [`/api/etl/runs/${none}/logs`, 404, /no run/],
+    [`/api/etl/runs/${none}/exports`, 404, /no run/],
     [`/api/etl/runs/${none}/cancel`, 404, /no run/, { method: "POST" }],
     [`/api/etl/runs/${none}/retry`, 404, /no run/, { method: "POST" }],
     ["/api/etl/runs?limit=0", 400, /limit/],
@@ -105,6 +107,52 @@ async function events(response: Response): Promise<Event[]> {
     return { event: fields.event!, id: fields.id!, data: JSON.parse(fields.data!) };
   });
 }
+
+Deno.test("GET …/chunks and …/logs: pages hold every chunk and line once, in their order", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { run_id } = await engine.succeed({ batch_size: 50, chunk_size: 10 });
+  await engine.sql`delete from etl.run_logs`;
+  await engine.sql`insert into etl.run_logs (run_id, line_no, logged_at, level, message, fields)
+    select ${run_id}, n, now(), 'info', 'line ' || n, '{}' from generate_series(3, 7) as n`;
+  const all = async (what: string, query = "") => {
+    const pages: Record<string, unknown>[][] = [];
+    let cursor = "";
+    do {
+      const response = await engine.request(
+        `/api/etl/runs/${run_id}/${what}?limit=2${query}${cursor}`,
+      );
+      assert.equal(response.status, 200);
+      const { items, next } = await response.json();
+      pages.push(items);
+      cursor = next === null ? "" : `&cursor=${encodeURIComponent(next)}`;
+    } while (cursor !== "");
+    return pages.map((items) => items.map((item) => item.chunk_no ?? item.line_no));
+  };
+  assert.deepEqual(await all("chunks"), [[0, 1], [2, 3], [4]]);
+  assert.deepEqual(await all("logs"), [[3, 4], [5, 6], [7]]);
+  assert.deepEqual(await all("logs", "&after=5"), [[6, 7]]);
+});
+
+Deno.test("POST /api/etl/run keeps a traceparent that is one, and how the run was asked for", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const kept = async (traceparent: string) => {
+    const response = await engine.request("/api/etl/run", {
+      method: "POST",
+      headers: { "content-type": "application/json", traceparent },
+      body: JSON.stringify({ batch_size: 1, dry_run: true }),
+    });
+    const { run_id } = await response.json();
+    const [run] = await engine
+      .sql`select traceparent, trigger from etl.runs where run_id = ${run_id}`;
+    assert.equal(run!.trigger, "http");
+    return run!.traceparent;
+  };
+  const good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  assert.equal(await kept(good), good);
+  for (const bad of ["x", `${good}-more`, good.toUpperCase(), good.replace("00-", "ff-")]) {
+    assert.equal(await kept(bad), null, bad);
+  }
+});
 
 Deno.test("GET …/events streams the run until it ends; Last-Event-ID takes it up", async (t) => {
   await using engine = await startEngine(t, { queue: true });
