@@ -331,7 +331,6 @@ class DistinctWriter {
   #flush(index: number): void {
     const partition = this.#partitions[index]!;
     const { count } = partition;
-    partition.values.length = count;
     const values = encoder.encode(JSON.stringify(partition.values));
     const header = new Uint32Array([index, count, values.length, this.#rows ? 1 : 0]);
     this.#writer.append(new Uint8Array(header.buffer));
