@@ -134,10 +134,9 @@ Deno.test("etl downstream, consumer run and consumer try end with 1 where the ex
     EXIT.succeeded,
     'mine: {"rows":2}. `etl reports` shows the report.',
   ]);
-  assert.deepEqual(cli.asked[0], {
-    ...{ method: "POST", path: "/api/etl/downstream", query: { wait: "true" } },
-    body: { analysis_type: "by_type", top_n: 5 },
-  });
+  const { method, path, query, body } = cli.asked[0]!;
+  assert.deepEqual([method, path, query], ["POST", "/api/etl/downstream", { wait: "true" }]);
+  assert.deepEqual(body, { analysis_type: "by_type", top_n: 5 });
   await cli.etl("downstream", "--cleanup");
   assert.deepEqual(cli.asked.at(-1)!.body, { cleanup: true });
   assert.equal((await cli.etl("downstream", "--top-n", "1001")).code, EXIT.usage);
