@@ -297,9 +297,15 @@ class LateTransaction {
   }
 
   async commit(): Promise<void> {
-    this.#over.resolve();
-    await this.#ended;
+    // from here on a statement of the consumer's would be outside of it
     this.#close();
+    this.#over.resolve();
+    try {
+      await this.#ended;
+    } catch (error) {
+      this.#isCut ||= passing(error)?.kind === "outage";
+      throw error;
+    }
   }
 
   async rollback(error: unknown): Promise<void> {

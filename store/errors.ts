@@ -104,8 +104,9 @@ const LOST =
 const TIMED_OUT = /statement timeout/i;
 
 /**
- * Whether a statement was ended by its own limit, which is noted on the error for {@linkcode isTransient}. The code is that of a cancelled one, too, and what tells them apart is
- * the message, in the language of the server (lc_messages): of one that is not English the time decides.
+ * Whether a statement was ended by its own limit, which is noted on the error for {@linkcode isTransient}. The code is that of
+ * a cancelled one, too, and what tells them apart is the message, in the language of the server (lc_messages): of one that is
+ * not English the time decides.
  */
 export function noteStatementTimeout(
   error: unknown,

@@ -365,6 +365,21 @@ Deno.test("an attempt does not count where the database was away, whatever the c
         ? Promise.resolve("again")
         : Promise.reject(new Error("connection terminated by the shop")),
   });
+  // its commit is cut
+  await engine.sql`create table public.written (note text)`;
+  await engine.sql`create sequence public.commits`;
+  await engine
+    .sql`create function public.cut_once() returns trigger language plpgsql security definer as
+    'begin if nextval(''public.commits'') = 1 then perform pg_terminate_backend(pg_backend_pid()); end if; return null; end'`;
+  await engine.sql`create constraint trigger cut_once after insert on public.written
+    deferrable initially deferred for each row execute function public.cut_once()`;
+  await engine.sql`grant insert on public.written to public`;
+  const commit = recorder("committing", {
+    run: async ({ db }) => {
+      await db.query("insert into public.written values ('x')");
+      return "again";
+    },
+  });
   // its own limit, on a server that speaks another language
   const limit = recorder("limited", {
     run: async ({ db }) => {
@@ -373,15 +388,48 @@ Deno.test("an attempt does not count where the database was away, whatever the c
     },
   });
   await using _reacting = await startReacting(engine, {
-    consumers: [cut.consumer, words.consumer, limit.consumer],
+    consumers: [cut.consumer, words.consumer, limit.consumer, commit.consumer],
   });
   await emit(engine);
   await waitFor(settled(engine), { timeoutMs: 30_000 });
   assert.deepEqual(
     (await engine.sql`select consumer, attempts, result from etl.deliveries order by 1`)
       .map(({ consumer, attempts, result }) => [consumer, attempts, result]),
-    [["cut", 1, "again"], ["limited", 2, "again"], ["words", 2, "again"]],
+    [
+      ...[["committing", 1, "again"], ["cut", 1, "again"]],
+      ...[["limited", 2, "again"], ["words", 2, "again"]],
+    ],
   );
+  assert.equal(commit.seen.length, 2);
+});
+
+Deno.test("a statement that a consumer begins after it has ended is refused, also while its transaction is committed", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.sql`create table public.written (note text)`;
+  await engine
+    .sql`create function public.slow() returns trigger language plpgsql as 'begin perform pg_sleep(0.5); return null; end'`;
+  await engine.sql`create constraint trigger slow after insert on public.written
+    deferrable initially deferred for each row execute function public.slow()`;
+  await engine.sql`grant select, insert on public.written to public`;
+  const late = Promise.withResolvers<string>();
+  const hasty = recorder("hasty", {
+    run: async ({ db }) => {
+      await db.query("insert into public.written values ('in time')");
+      // while the commit waits for the trigger
+      void waitFor(async () =>
+        (await engine.sql`select from pg_stat_activity where wait_event = 'PgSleep'
+          and datname = current_database() and query = 'commit'`).length > 0
+      ).then(() => db.query("insert into public.written values ('late')"))
+        .then(() => late.resolve("written"), (error) => late.resolve(error.message));
+    },
+  });
+  await using _reacting = await startReacting(engine, { consumers: [hasty.consumer] });
+  await emit(engine);
+  assert.equal(await late.promise, "the consumer's transaction has ended");
+  await waitFor(settled(engine, "hasty"));
+  assert.deepEqual((await engine.sql`select note from public.written`).map(({ note }) => note), [
+    "in time",
+  ]);
 });
 
 Deno.test("what a consumer was started with by hand is checked again before it runs, and defaults are filled in", async (t) => {

@@ -2420,8 +2420,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/consumer-cut-noted",
     file: "queue/consumer_worker.ts",
-    find: 'this.#isCut ||= passing(error)?.kind === "outage";',
-    replace: "",
+    find: `return;\n    this.#isCut ||= passing(error)?.kind === "outage";`,
+    replace: "return;",
     breaks: "an attempt of a consumer counts though the database was away",
     tests: ["integration/consumer_test.ts: an attempt does not count"],
   },
@@ -2449,5 +2449,27 @@ export const REACTIONS: Mutant[] = [
     replace: "ping(client).catch(this.#interrupt)",
     breaks: "an attempt counts of a consumer that was waiting when its connection was cut",
     tests: ["integration/consumer_test.ts: a consumer whose connection is cut is told"],
+  },
+  {
+    id: "reactions/consumer-late-statement",
+    file: "queue/consumer_worker.ts",
+    find: `    this.#close();
+    this.#over.resolve();`,
+    replace: "    this.#over.resolve();",
+    breaks: "a statement of a consumer that has ended is carried out outside of its transaction",
+    tests: ["integration/consumer_test.ts: a statement that a consumer begins"],
+  },
+  {
+    id: "reactions/consumer-cut-commit",
+    file: "queue/consumer_worker.ts",
+    find: `    } catch (error) {
+      this.#isCut ||= passing(error)?.kind === "outage";
+      throw error;
+    }`,
+    replace: `    } catch (error) {
+      throw error;
+    }`,
+    breaks: "an attempt of a consumer counts whose commit was cut",
+    tests: ["integration/consumer_test.ts: an attempt does not count"],
   },
 ];
