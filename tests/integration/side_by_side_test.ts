@@ -20,14 +20,18 @@ const MIGRATION = `
   create index runs_next_note on etl.runs (next_note);`;
 
 /** Requests of every kind, on servers that come and go; each must be answered. */
-class Load {
+class Load implements AsyncDisposable {
   readonly wrong: string[] = [];
   readonly runIds: string[] = [];
   readonly servers: TestServer[] = [];
   #going = true;
+  #requests: Promise<unknown> = Promise.resolve();
+  readonly #underWay = new Map<TestServer, number>();
   #n = 0;
 
-  async request(server: TestServer, path: string, init?: RequestInit): Promise<unknown> {
+  async #request(path: string, init?: RequestInit): Promise<unknown> {
+    const server = this.servers[this.#n++ % this.servers.length]!;
+    this.#under(server, 1);
     try {
       const answer = await fetch(`${server.address}${path}`, init);
       const body = await answer.text();
@@ -36,14 +40,18 @@ class Load {
     } catch (error) {
       this.wrong.push(`${path}: ${error}`);
       return null;
+    } finally {
+      this.#under(server, -1);
     }
   }
 
-  async run(label: string): Promise<void> {
+  #under(server: TestServer, more: 1 | -1): void {
+    this.#underWay.set(server, (this.#underWay.get(server) ?? 0) + more);
+  }
+
+  async #run(label: string): Promise<void> {
     while (this.#going) {
-      const n = this.#n++;
-      const server = this.servers[n % this.servers.length]!;
-      const ended = await this.request(server, "/api/etl/run?wait=true", {
+      const ended = await this.#request("/api/etl/run?wait=true", {
         method: "POST",
         headers: { "content-type": "application/json" },
         body: JSON.stringify({ batch_size: 20, chunk_size: 5, run_label: label }),
@@ -54,18 +62,28 @@ class Load {
     }
   }
 
-  async look(): Promise<void> {
+  async #look(): Promise<void> {
     while (this.#going) {
-      for (const server of this.servers) {
-        await this.request(server, "/readyz");
-        await this.request(server, "/api/etl/runs?limit=5");
-        await this.request(server, "/api/etl/health");
+      for (const path of ["/readyz", "/api/etl/runs?limit=5", "/api/etl/health"]) {
+        await this.#request(path);
       }
     }
   }
 
-  end(): void {
+  begin(): void {
+    this.#requests = Promise.all([this.#run("a"), this.#run("b"), this.#look()]);
+  }
+
+  /** Takes a server out, as a load balancer does: none is sent to it any more, and those under way are answered. */
+  async leave(server: TestServer): Promise<void> {
+    this.servers.splice(this.servers.indexOf(server), 1);
+    await waitFor(() => this.#underWay.get(server) === 0);
+  }
+
+  /** Also when the test has failed: what it goes on asking would fail each test after it. */
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#going = false;
+    await this.#requests;
   }
 }
 
@@ -73,10 +91,11 @@ Deno.test("the next version of the schema is set up while servers of this one se
   await using db = await testDatabase(t);
   const setup = await later({ [`${next}_next`]: MIGRATION });
   await using program = await programWith(setup);
-  const old = await startServer({ dsn: db.dsn });
-  const load = new Load();
+  await using leaving = new AsyncDisposableStack();
+  const old = leaving.use(await startServer({ dsn: db.dsn }));
+  await using load = new Load();
   load.servers.push(old);
-  const requests = Promise.all([load.run("a"), load.run("b"), load.look()]);
+  load.begin();
   const passed = async (more: number) => {
     const from = load.runIds.length;
     await waitFor(() => load.runIds.length >= from + more || load.wrong.length > 0, {
@@ -94,15 +113,14 @@ Deno.test("the next version of the schema is set up while servers of this one se
   await withClient(db.dsn, async (client) => {
     // asked for in SQL, in the middle of it
     await client.query('select etl.request_run(\'{"batch_size": 5, "run_label": "sql"}\')');
-    load.servers.shift();
+    await load.leave(old);
     await waitFor(async () =>
       (await client.query("select from etl.runs where run_label = 'sql' and state = 'succeeded'"))
         .rowCount === 1
     );
-    await old[Symbol.asyncDispose]();
+    await leaving.disposeAsync();
     await passed(2);
-    load.end();
-    await requests;
+    await load[Symbol.asyncDispose]();
     assert.deepEqual(load.wrong, []);
     const { rows } = await client.query<{ run_id: string; server_id: string }>(
       "select run_id, server_id from etl.runs where state = 'succeeded' and run_label <> 'sql'",
