@@ -167,7 +167,8 @@ export function defineConsumer<Schema extends z.ZodObject>(
     pauseMs,
     skipUnchanged: options.skipUnchanged ?? false,
     parseParams,
-    run: (context) => options.run({ ...context, params: params.parse(context.params) }),
+    // whoever runs it has parsed them, and what a transform gave would not pass it again
+    run: (context) => options.run(context as ConsumerContext<z.infer<Schema>>),
   };
 }
 

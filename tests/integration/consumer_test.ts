@@ -1,14 +1,9 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
-import {
-  checkConsumers,
-  type Consumer,
-  defineConsumer,
-} from "../../pipeline/consumers/consumer.ts";
+import { defineConsumer } from "../../pipeline/consumers/consumer.ts";
 import { redeliver } from "../../store/deliveries.ts";
 import { databaseHealth } from "../../store/health.ts";
 import { sweepConditions } from "../../store/reactions.ts";
-import { Problem } from "../../vocabulary/problem.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";
 import { startServer } from "../helpers/server.ts";
@@ -253,36 +248,6 @@ Deno.test("a consumer emits events of its own, which start the next one in the c
     .sql`select emitted_by, run_id, counts from etl.dataset_events where dataset = 'mart.daily'`;
   assert.deepEqual({ ...event }, { emitted_by: "first", run_id: null, counts: { inserted: 7 } });
   await waitFor(() => reacting.log.some((line) => line.includes("does not list")));
-});
-
-Deno.test("checkConsumers() refuses chains that would start themselves, and double names", () => {
-  const link = (name: string, datasets: string[], emits: string[]): Consumer =>
-    defineConsumer({ name, datasets, emits, params: none, run: () => Promise.resolve() });
-  checkConsumers([link("a", ["s.x"], ["s.y"]), link("b", ["s.x", "s.y"], ["s.z"])]);
-  assert.throws(
-    () => checkConsumers([link("a", ["s.x"], ["s.y"]), link("b", ["s.y"], ["s.x"])]),
-    (error) => error instanceof Problem && error.message.includes("s.x → a → s.y → b → s.x"),
-  );
-  assert.throws(() => checkConsumers([link("a", ["s.x"], ["s.x"])]), Problem);
-  assert.throws(() => checkConsumers([link("a", ["s.x"], []), link("a", ["s.y"], [])]), Problem);
-});
-
-Deno.test("defineConsumer() says what is wrong with a definition", () => {
-  const define = (options: object) => () =>
-    defineConsumer({
-      name: "ok",
-      datasets: ["s.t"],
-      params: none,
-      run: () => Promise.resolve(),
-      ...options,
-    });
-  assert.throws(define({ name: "Not OK" }), /name must be lower-case/);
-  assert.throws(define({ pauseMs: 1 }), /pauseMs is for mode batch/);
-  assert.throws(define({ mode: "batch", pauseMs: 600_001 }), /pauseMs is from 0 to 600,000/);
-  assert.throws(define({ datasets: ["events"] }), /written schema\.table/);
-  assert.throws(define({ params: z.object({ n: z.number() }) }), /needs a default: n/);
-  const { datasets } = define({ datasets: [EVENTS] })();
-  assert.deepEqual(datasets, ["public.etl_improved_events"]);
 });
 
 Deno.test("a consumer's transaction begins with its first query", async (t) => {
