@@ -64,6 +64,7 @@ Deno.test("a pipeline says how its last run went, its last success, its next slo
     runs: [
       bar({ run_id: RUN(3), state: "failed", dry_run: true, requested_at: hours(-3.1) }),
       bar({ run_id: RUN(2), requested_at: hours(-5) }),
+      bar({ run_id: RUN(1), state: "cancelled", requested_at: hours(-6) }),
     ],
     last_success: { run_id: RUN(2), ended_at: hours(-5), rows: 1 },
     next_slot: hours(2),
@@ -74,7 +75,7 @@ Deno.test("a pipeline says how its last run went, its last success, its next slo
   assert.deepEqual(cells.map(textOf), [
     "a&b <x> Schedule nightly, weekly",
     "Failed Dry run 3 hr ago",
-    "The last 2 runs: 1 failed",
+    "The last 3 runs: 1 failed",
     "Last success 5 hr ago 1 row",
     "Next in 2 hr",
     "Incidents 2 open",
@@ -206,7 +207,7 @@ Deno.test("a bookmark of the overview of a label leads there", async () => {
 Deno.test("a bar is named in the viewer's language and zone, with what it loaded and how long it took", async () => {
   const runs = [
     bar({ requested_at: "2026-01-01T23:30:00Z", dry_run: true }),
-    bar({ state: "queued", rows: null, duration_ms: null, requested_at: "2026-01-01T23:30:00Z" }),
+    bar({ state: "failed", rows: null, duration_ms: 50, requested_at: "2026-01-01T23:30:00Z" }),
   ];
   const look = async (query: string, headers: Record<string, string>) => {
     const rows = { "on r.schedule =": runs.slice(1), "on r.run_label =": runs };
@@ -216,10 +217,10 @@ Deno.test("a bar is named in the viewer's language and zone, with what it loaded
   const tokyo = { "accept-language": "en-GB", cookie: "etl_zone=Asia%2FTokyo" };
   assert.deepEqual(await look(`last=${RUN(1)}`, tokyo), [
     "Succeeded · 02 Jan, 08:30 · Dry run · 1,200 rows · 2.0 s",
-    "Queued · 02 Jan, 08:30",
+    "Failed · 02 Jan, 08:30 · 50 ms",
   ]);
   const spanish = await look(`last=${RUN(1)}&of_schedule=true`, { "accept-language": "es-ES" });
-  assert.deepEqual(spanish, ["En cola · 01 ene, 23:30"]);
+  assert.deepEqual(spanish, ["Fallida · 01 ene, 23:30 · 50 ms"]);
 });
 
 Deno.test("a row of pipelines is read in the viewer's language", async () => {
