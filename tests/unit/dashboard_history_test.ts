@@ -82,6 +82,8 @@ Deno.test("a run in the list says what it is, what it loaded, how much of it and
     "1 min 01 s",
   ]);
   assert.deepEqual(texts(element(tr, "th")).slice(0, 3), ["sales", "Dry run", "Replay"]);
+  const replay = await list("/etl/runs", { rows: [row({ replay: true })] });
+  assert.deepEqual(elements(replay, "span", 'class="tag"').map(textOf), ["Replay"]);
   assert.equal(attribute(element(tr, "a"), "href"), `/etl/runs/${RUN(1)}`);
   assert.deepEqual(
     elements(html, "th", 'scope="col"').map(textOf).filter((text) => text !== ""),
@@ -109,24 +111,30 @@ Deno.test("what a run has not come to is a dash, not a nought; a ratio that is t
     elements(element(noughts, "tr", "data-run"), "td").map(textOf).slice(3),
     ["0", "0", "0%", "0", "0 ms"],
   );
+  assert.deepEqual(texts(element(element(html, "tr", "data-run"), "th")).slice(0, 1), ["sales"]);
   const low = await list("/etl/runs", { rows: [row({ low_ratio: true, ratio: 0.5 })] });
   assert.deepEqual(elements(low, "td", "is-bad").map(textOf), ["50%"]);
 });
+
+const UP = "M6 15l6-6 6 6";
+const DOWN = "M6 9l6 6 6-6";
 
 Deno.test("a click on a column sorts by it, a second one the other way round, from the first page on", async () => {
   const heads = async (path: string) => {
     const html = await list(path);
     const all = elements(html, "th", 'scope="col"').filter((th) => th.includes("sort-mark"));
+    const arrow = (th: string) =>
+      th.includes("sort-mark off") ? "" : `${attribute(element(th, "path"), "d")} `;
     return Object.fromEntries(all.map((th) => [
-      textOf(th),
+      arrow(th) + textOf(th),
       `${attribute(th, "aria-sort")} ${attribute(element(th, "a"), "href")}`,
     ]));
   };
   const usual = await heads("/etl/runs?state=failed&limit=50");
-  assert.equal(usual.Requested, "descending /etl/runs?state=failed&order=asc&limit=50");
+  assert.equal(usual[`${DOWN} Requested`], "descending /etl/runs?state=failed&order=asc&limit=50");
   assert.equal(usual.Rows, "none /etl/runs?state=failed&sort=total_rows&limit=50");
   const sorted = await heads(`/etl/runs?sort=ratio&order=asc&after=${PLACE}`);
-  assert.equal(sorted.Ratio, "ascending /etl/runs?sort=ratio");
+  assert.equal(sorted[`${UP} Ratio`], "ascending /etl/runs?sort=ratio");
   assert.equal(sorted.Requested, "none /etl/runs");
 });
 
@@ -201,6 +209,8 @@ Deno.test("the filters show what the address says, and keep its order", async ()
   assert.deepEqual(limits, ["30", "40", "50", "100", "200"]);
   const labels = elements(element(form, "select", 'name="run_label"'), "option").map(textOf);
   assert.deepEqual(labels, ["Any", "gone", "sales", "stock"]);
+  const dry = elements(element(form, "select", 'name="dry_run"'), "option", " selected");
+  assert.deepEqual(dry.map(textOf), ["Without dry runs"]);
   const states = elements(element(form, "select", 'name="state"'), "option").map(textOf);
   assert.deepEqual(states, ["Any", "Queued", "Running", "Succeeded", "Failed", "Cancelled"]);
   const usual = element(await list("/etl/runs"), "form", "filters");
@@ -227,9 +237,20 @@ Deno.test("an empty list says whether a filter made it so, and what to do then",
 
 Deno.test("only who may act on runs can choose some", async () => {
   for (const [role, boxes] of [["viewer", 0], ["operator", 2]] as const) {
-    const html = await list("/etl/runs", { identity: anyone(role) });
+    const html = await list("/etl/runs", {
+      identity: anyone(role),
+      rows: [row({ state: "failed" })],
+    });
     assert.equal(elements(html, "input", 'type="checkbox"').length, boxes, role);
     assert.equal(html.includes("data-bulk"), boxes > 0, role);
+    // what its script goes by
+    const tr = element(html, "tr", "data-run");
+    assert.deepEqual(["data-run", "data-state"].map((name) => attribute(tr, name)), [
+      RUN(1),
+      "failed",
+    ]);
+    assert.equal(textOf(element(tr, "td", "<td>")), "Failed");
+    if (boxes > 0) assert.equal(attribute(element(tr, "input"), "aria-label"), "Choose sales");
     // as many cells as columns
     assert.equal(cellsOf(html).length, elements(html, "th", 'scope="col"').length, role);
   }
