@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { searchPage } from "../../routes/dashboard/search_page.tsx";
 import type { Found } from "../../store/search.ts";
+import { REQUEST_BODY } from "../../vocabulary/words.ts";
 import { attribute, element, elements, mainOf, textOf, visit } from "../helpers/pages.ts";
 
 const RUN = "12345678-0000-4000-8000-00000000abcd";
@@ -78,9 +79,9 @@ Deno.test("a rejected record says where it is and why, with the text marked in a
     'sales 12345678…abcd 02 Jan 2026, 08:30:05 GMT+9 missing_key a&b.csv, line 1,200 The key is missing. {"id": "<B> Xy </B>"}',
   );
   assert.equal(element(html, "mark"), "<mark>Xy</mark>");
-  const sent = element(await page("xy", rejected({ file: "request body", line: null })), "section");
+  const sent = element(await page("xy", rejected({ file: REQUEST_BODY, line: null })), "section");
   assert.match(textOf(sent), /missing_key request body The key/);
-  const spanish = await page("xy", rejected({ file: "request body" }), {
+  const spanish = await page("xy", rejected({ file: REQUEST_BODY }), {
     "accept-language": "es",
   });
   assert.match(textOf(spanish), /missing_key cuerpo de la petición, línea 1200/);
