@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { Hono } from "hono";
+import { h } from "preact";
+import { useLocale, useRole } from "../../islands/lib/context.tsx";
 import { FORM_TOKEN, formToken } from "../../routes/access/session.ts";
-import type { Page } from "../../routes/dashboard/page.tsx";
+import { Island, type Page } from "../../routes/dashboard/page.tsx";
 import { signInRoutes } from "../../routes/dashboard/sign_in_page.tsx";
 import { Problem } from "../../vocabulary/problem.ts";
 import { verbatim } from "../../vocabulary/messages.ts";
@@ -92,6 +94,56 @@ Deno.test("a page says its language, zone, colours and who looks, and what it is
     ["data-role", "data-needs-token"].map((name) => attribute(element(open, "html"), name)),
     ["admin", null],
   );
+  assert.equal(attribute(element(await look(), "html"), "data-role"), "viewer");
+});
+
+/** Shows who looks, and how. */
+function Who() {
+  const { lang, zone } = useLocale();
+  return h("p", { id: "who" }, `${useRole("admin").may} ${lang} ${zone} $& $'`);
+}
+
+Deno.test("what is rendered once for many is another one for another role, language and zone", async () => {
+  const shared: Page = {
+    ...page,
+    load: () => Promise.resolve({ main: h(Who, {}), shared: "who" }),
+  };
+  const assets = newAssets();
+  const who = async (options: Visit) => {
+    const answer = await visit(shared, "/etl/runs", { assets, ...options });
+    assert.deepEqual(["cache-control", "vary"].map((name) => answer.headers.get(name)), [
+      "private, no-cache",
+      "Cookie, Accept-Language",
+    ]);
+    return textOf(element(await answer.text(), "p", 'id="who"'));
+  };
+  const admin = { identity: { ...ada, role: "admin" as const, via: "token" as const } };
+  assert.equal(await who({}), "false en UTC $& $'");
+  assert.equal(await who(admin), "true en UTC $& $'");
+  assert.equal(await who({ headers: { cookie: "etl_lang=es" } }), "false es UTC $& $'");
+  assert.equal(
+    await who({ headers: { cookie: "etl_zone=Asia%2FTokyo" } }),
+    "false en Asia/Tokyo $& $'",
+  );
+});
+
+Deno.test("what rows hold is kept by no browser, and cannot end the script that has it", async () => {
+  const holding: Page = {
+    ...page,
+    load: () =>
+      Promise.resolve({
+        main: h(Island, {
+          name: "x",
+          component: () => h("p", {}),
+          props: { a: "</script>\u2028" },
+        }),
+        holdsRows: true,
+      }),
+  };
+  const answer = await visit(holding, "/etl/runs");
+  assert.equal(answer.headers.get("cache-control"), "no-store");
+  const json = element(await answer.text(), "script", 'type="application/json"').slice(0, -9);
+  assert.match(json, />{"a":"\\u003c\/script>\\u2028"}$/);
 });
 
 Deno.test("preferences are marked as they are, and lead back to this very page", async () => {
