@@ -15,7 +15,7 @@ export const EXIT_MEANINGS: Record<keyof typeof EXIT, string> = {
   succeeded: "the command succeeded; if it waited for a run, the run succeeded",
   failed: "the run failed, or an unexpected error occurred",
   usage: "a wrong command, option or conf, or a refused request",
-  cancelled: "the run was cancelled",
+  cancelled: "the run was cancelled, or a question was answered with no",
   unreachable: "the server or its database does not answer",
   interrupted: "ended by Ctrl-C; the text before it says whether the run continues",
 };
