@@ -143,7 +143,7 @@ Deno.test("etl ends as a problem is: with what is wrong of each field, and what 
       `^error: No server answers at http://127\\.0\\.0\\.1:${port} \\(.*refused.*\\)\\. Start`,
     ),
   );
-  for (const address of ["http://", "ftp//:x y"]) {
+  for (const address of ["http://", "ftp://x", "a b"]) {
     const { code, err } = await runCli(["runs", "--server", address], { env: {} });
     assert.equal(code, EXIT.usage);
     assert.match(err, /--server must be an address such as http:\/\/127\.0\.0\.1:8080, not '/);
