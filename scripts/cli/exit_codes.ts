@@ -33,7 +33,7 @@ export function exitCodeOfFailures(failed: number): ExitCode {
 
 /** The exit code for a request that was refused. */
 export function exitCodeOfProblem(problem: Problem): ExitCode {
-  if (problem.status === 503 || problem.type === "unavailable") return EXIT.unreachable;
+  if (problem.status === 503) return EXIT.unreachable;
   return problem.status < 500 ? EXIT.usage : EXIT.failed;
 }
 

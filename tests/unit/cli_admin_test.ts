@@ -69,15 +69,15 @@ Deno.test("etl alert ack, silence and close name the incident and what becomes o
 Deno.test("etl redeliver says how many events wait again, of all or of one delivery", async () => {
   let redelivered = 2;
   await using cli = answering({
-    "/api/consumers/a%20b/redeliver": () => Response.json({ redelivered }),
+    "/api/consumers/a%2Fb/redeliver": () => Response.json({ redelivered }),
   });
-  assert.equal((await cli.etl("redeliver", "a b")).out, "2 events wait again.");
+  assert.equal((await cli.etl("redeliver", "a/b")).out, "2 events wait again.");
   redelivered = 1;
   assert.equal(
-    (await cli.etl("redeliver", "a b", "--delivery", "7&8")).out,
+    (await cli.etl("redeliver", "a/b", "--delivery", "7&8")).out,
     "1 event waits again.",
   );
-  assert.equal((await cli.etl("redeliver", "a b", "--json")).out, '{"redelivered":1}');
+  assert.equal((await cli.etl("redeliver", "a/b", "--json")).out, '{"redelivered":1}');
   assert.deepEqual(cli.asked.map(({ query }) => query), [{}, { delivery_id: "7&8" }, {}]);
 });
 
@@ -121,7 +121,7 @@ Deno.test("etl maintenance waits for its end, shows what each task did, and ends
     ...{ ...maintained, state: "failed" },
     tasks: [
       { ...task, task: "refresh_views", cutoff: null, deleted: 0, warnings: ["slow"], error: "no" },
-      { ...task, state: "pending", started_at: null, ended_at: null },
+      { ...task, state: "running", ended_at: null },
     ],
   } as never);
   const failed = await cli.etl("maintenance");
@@ -129,7 +129,7 @@ Deno.test("etl maintenance waits for its end, shows what each task did, and ends
   assert.deepEqual(cli.asked.filter(({ method }) => method === "POST").at(-1)!.query, {});
   assert.deepEqual(failed.out.split("\n").slice(1), [
     "refresh_views  succeeded                       2.0 s",
-    "clean_metrics  pending    2026-01-02    1,234",
+    "clean_metrics  running    2026-01-02    1,234",
     "warning: refresh_views: slow",
     "error: refresh_views: no",
     "Maintenance 7: failed",
@@ -428,6 +428,7 @@ Deno.test("etl forget removes a key once somebody has agreed, and says what it r
   const unasked = await forget();
   assert.equal(unasked.code, EXIT.usage);
   assert.match(unasked.err, /cannot be brought back: say --yes to agree/);
+  assert.equal((await forget("--json")).code, EXIT.usage);
   assert.match((await cli.etl("forget", "a", "--yes")).err, /needs a key and --dataset/);
   assert.equal(cli.asked.length, 0);
   const plain = await forget("--yes");

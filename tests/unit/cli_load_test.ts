@@ -88,6 +88,8 @@ Deno.test("etl load makes the conf of its options, over those of --set, with the
     false,
   );
   assert.equal("max_delete_ratio" in (await conf(URL_OF_FILE, "--yes") as object), false);
+  const set = await conf(URL_OF_FILE, "--yes", "--set", "write=mirror");
+  assert.equal((set as { max_delete_ratio?: number }).max_delete_ratio, 1);
 });
 
 Deno.test("etl load sends a file to a server as its body, with the conf in the query and its media type", async () => {
@@ -119,7 +121,8 @@ Deno.test("etl load sends a file to a server as its body, with the conf in the q
     }).concat([["key", "line"], ["occurred_at", "at"]]),
   );
   const types = async (name: string, ...args: string[]) => {
-    await send(name, ...args);
+    const { code, err } = await send(name, ...args);
+    assert.equal(code, EXIT.succeeded, err);
     return cli.submitted().at(-1)!.headers["content-type"];
   };
   assert.equal(asked!.headers["content-type"], "text/csv");
@@ -233,6 +236,12 @@ Deno.test("etl load finds the fields of rejected records as they were read", asy
   await using cli = loading({ "/api/etl/preview": { ...seen, events: [], counts, rejected } });
   const { err } = await cli.etl("load", URL_OF_FILE, "--key", "zzz");
   assert.match(err, /The records have: id, q\n/);
+});
+
+Deno.test("etl load takes a key that no record shows, as there is none", async () => {
+  const counts = { events: 0, rejected: 0, filtered: 0, extra: 0 };
+  await using cli = loading({ "/api/etl/preview": { ...seen, events: [], counts } });
+  assert.equal((await cli.etl("load", URL_OF_FILE, "--key", "id")).code, EXIT.succeeded);
 });
 
 Deno.test("etl load tells what was rejected and where, and gives the columns a view by name", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { find, remoteApi } from "../../scripts/cli/api.ts";
 import { EXIT } from "../../scripts/cli/exit_codes.ts";
 import { VERSION } from "../../vocabulary/version.ts";
 import { answering, runCli } from "../helpers/cli.ts";
@@ -150,6 +151,18 @@ Deno.test("etl ends as a problem is: with what is wrong of each field, and what 
   }
 });
 
+Deno.test("find() takes nothing for null, and any other problem for one", async () => {
+  const api = remoteApi("http://localhost");
+  const answers: [number, unknown][] = [[404, {}], [200, { a: 1 }], [500, {
+    ...{ type: "/api/problems/internal", status: 500, detail: "It broke." },
+  }]];
+  const ask = ([status, body]: [number, unknown]) =>
+    find({ ...api, fetch: () => Promise.resolve(Response.json(body, { status })) }, "/x");
+  assert.equal(await ask(answers[0]!), null);
+  assert.deepEqual(await ask(answers[1]!), { a: 1 });
+  await assert.rejects(ask(answers[2]!), /It broke\./);
+});
+
 Deno.test("etl reaches a server below a path, without its scheme, and says of what is none that it is none", async () => {
   let answer = Response.json({ items: [], next: null });
   const seen: string[] = [];
@@ -233,6 +246,13 @@ Deno.test("etl suite reads, stores, removes and tries suites, with every digit o
     (await cli.etl("suite", "delete", "s t", "--json")).out,
     '{"name":"s t","deleted":true}',
   );
+
+  const gone = await cli.etl("suite", "delete", "gone");
+  assert.deepEqual([gone.code, gone.out], [EXIT.usage, ""]);
+  assert.match(gone.err, /^error: Nothing is at /);
+  const missing = await cli.etl("suite", "put", "/missing.json");
+  assert.equal(missing.code, EXIT.usage);
+  assert.match(missing.err, /^error: there is no file \/missing\.json\n/);
 
   const file = await Deno.makeTempFile({ suffix: ".json" });
   try {
