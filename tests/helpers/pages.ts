@@ -4,8 +4,14 @@ import { renderToString } from "preact-render-to-string";
 import type { ComponentType } from "preact";
 import { en } from "../../islands/i18n/en.ts";
 import { es } from "../../islands/i18n/es.ts";
-import { LocaleContext, ViewerContext } from "../../islands/lib/context.tsx";
+import {
+  LocaleContext,
+  type LocaleNow,
+  type Viewer,
+  ViewerContext,
+} from "../../islands/lib/context.tsx";
 import { createLocale, type Lang } from "../../islands/lib/locale.ts";
+import { inSpanish } from "../../vocabulary/messages.ts";
 import { type DashboardDeps, type Page, renderPage } from "../../routes/dashboard/page.tsx";
 import type { MenuItem } from "../../routes/dashboard/layout.tsx";
 import type { Identity } from "../../routes/access/identity.ts";
@@ -91,19 +97,31 @@ export interface Look {
   role?: "viewer" | "operator" | "admin";
 }
 
+/** What pages and islands are rendered with. */
+export function contextsOf(
+  { lang = "en", zone = "UTC", now = "2026-01-02T12:00:00Z", role = "admin" }: Look,
+): { locale: LocaleNow; viewer: Viewer } {
+  const tag = lang === "es" ? "es-ES" : "en-GB";
+  const messages = lang === "es" ? es : en;
+  const translate = lang === "es" ? inSpanish : (text: string) => text;
+  return {
+    locale: {
+      locale: createLocale({ lang, tag, zone, messages, translate }),
+      now: Date.parse(now),
+    },
+    viewer: { role, needsToken: false, origin: "http://here" },
+  };
+}
+
 /** A component as HTML. */
 export function htmlOf<P extends object>(
   component: ComponentType<P>,
   props: P,
-  { lang = "en", zone = "UTC", now = "2026-01-02T12:00:00Z", role = "admin" }: Look = {},
+  look: Look = {},
 ): string {
-  const messages = lang === "es" ? es : en;
-  const locale = createLocale({ lang, tag: lang === "es" ? "es-ES" : "en-GB", zone, messages });
-  const viewer = { role, needsToken: false, origin: "http://here" };
+  const { locale, viewer } = contextsOf(look);
   const inside = h(ViewerContext.Provider, { value: viewer, children: h(component, props) });
-  return renderToString(
-    h(LocaleContext.Provider, { value: { locale, now: Date.parse(now) }, children: inside }),
-  );
+  return renderToString(h(LocaleContext.Provider, { value: locale, children: inside }));
 }
 
 const VOID = /^<(?:input|meta|link|br)\b|\/>$/;
