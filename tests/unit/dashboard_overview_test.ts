@@ -24,7 +24,7 @@ function run(changes: Partial<RunView> = {}): RunView {
     state: "succeeded",
     dry_run: false,
     requested_at: "2026-01-01T23:30:05Z",
-    ended_at: "2026-01-01T23:31:05Z",
+    ended_at: "2026-01-02T01:31:05Z",
     duration_ms: 2500,
     total_rows: 12_345,
     ratio: 0.95,
@@ -86,7 +86,7 @@ Deno.test("the figures are those of the newest run that has ended, and what is g
       run(),
       run({ run_id: RUN(3) }),
     ],
-    history: [point({ run_id: RUN(3), min_acceptance_ratio: 0.5 }), point()],
+    history: [point(), point({ run_id: RUN(3), min_acceptance_ratio: 0.5 })],
     active: [run({ state: "running" }), run({ state: "queued" }), run({ state: "queued" })],
   };
   assert.deepEqual(figures(data), [
@@ -319,10 +319,13 @@ Deno.test("a hidden page holds no stream, and opens one again when it is seen", 
     });
   assert.equal(living.stream!.url, "/etl/events");
   await see(true);
+  await see(true);
   assert.equal(living.stream!.readyState, FakeEventSource.CLOSED);
   await see(false);
   assert.equal(FakeEventSource.opened.length, 2);
   assert.equal(living.stream!.readyState, 0);
+  await see(false);
+  assert.equal(FakeEventSource.opened.length, 2);
 });
 
 const chart = (kind: ChartKind, points: HistoryPoint[], look: Look = TOKYO) => {
@@ -350,6 +353,8 @@ Deno.test("a line of the ratio has the points of its label alone, and marks thos
   assert.equal(chart("ratio", [point(), point()]).data.datasets[1].showLine, true);
   const { y } = options.scales;
   assert.deepEqual([y.min, y.max, y.ticks.callback(0.955)], [0.65, 1, "95.5%"]);
+  const met = chart("ratio", [point({ min_acceptance_ratio: 0.5 })]);
+  assert.equal(met.options.scales.y.min, 0.45);
   assert.equal(chart("ratio", [point({ ratio: 0.01 })]).options.scales.y.min, 0);
 });
 
