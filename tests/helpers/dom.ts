@@ -161,6 +161,8 @@ export class FakeEventSource {
 export interface Life extends Look {
   /** What the server answers to a request, with its method before its path; default: 404. */
   answers?: Record<string, unknown>;
+  /** Whether nobody sees the page at first; default: false. */
+  hidden?: boolean;
 }
 
 /** An island that lives until it is disposed of; globals of a browser are there meanwhile. */
@@ -209,9 +211,10 @@ export class Living implements Disposable {
   static async of<P extends object>(
     component: ComponentType<P>,
     props: P,
-    { answers = {}, ...look }: Life = {},
+    { answers = {}, hidden = false, ...look }: Life = {},
   ): Promise<Living> {
     const living = new Living(answers);
+    living.document.hidden = hidden;
     const { locale, viewer } = contextsOf(look);
     const inside = h(ViewerContext.Provider, { value: viewer, children: h(component, props) });
     await living.do(() =>

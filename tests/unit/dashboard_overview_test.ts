@@ -326,6 +326,11 @@ Deno.test("a hidden page holds no stream, and opens one again when it is seen", 
   assert.equal(living.stream!.readyState, 0);
   await see(false);
   assert.equal(FakeEventSource.opened.length, 2);
+  // one that was opened in another tab waits until it is looked at
+  using later = await Living.of(Overview, { data: empty, labels: [], label: null }, {
+    hidden: true,
+  });
+  assert.equal(later.stream, undefined);
 });
 
 const chart = (kind: ChartKind, points: HistoryPoint[], look: Look = TOKYO) => {
