@@ -18,6 +18,10 @@ interface FakeEvent {
   [more: string]: unknown;
 }
 
+/** What comes sooner is not worth the test's word. */
+const SOON_MS = 100;
+const soon = setTimeout;
+
 const escaped = (text: string) =>
   text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]!);
 
@@ -80,7 +84,7 @@ export class FakeNode {
     this.parentNode?.removeChild(this);
   }
   setAttribute(name: string, value: unknown) {
-    this.attributes.set(name, value === true ? "" : String(value));
+    this.attributes.set(name, String(value));
   }
   getAttribute(name: string) {
     return this.attributes.get(name) ?? null;
@@ -170,8 +174,10 @@ export class Living implements Disposable {
   readonly root = new FakeNode("main");
   /** Requests, each as "GET /path", in their order. */
   readonly asked: string[] = [];
-  /** Bodies of requests by that, as they were sent. */
+  /** Bodies of requests, as they were sent. */
   readonly sent: unknown[] = [];
+  /** What is to happen after a while: the test says when. */
+  readonly #later: (() => void)[] = [];
   readonly answers: Record<string, unknown>;
   readonly document = Object.assign(new FakeNode("document"), {
     title: "",
@@ -189,6 +195,8 @@ export class Living implements Disposable {
     this.#put({
       document: this.document,
       EventSource: FakeEventSource,
+      setTimeout: (run: () => void, ms = 0) => ms < SOON_MS ? soon(run, ms) : this.#later.push(run),
+      setInterval: () => 0,
       ResizeObserver: class {
         observe() {}
         disconnect() {}
@@ -232,11 +240,18 @@ export class Living implements Disposable {
 
   /** Does something and has the island render and answers come in, as far as they are there. */
   async do(what: () => unknown): Promise<void> {
-    await act(async () => {
-      await what();
-      for (let i = 0; i < 10; i++) await Promise.resolve();
-      await new Promise((done) => setTimeout(done, 0));
-    });
+    // what effects of the first ask for is answered in the second
+    for (const each of [what, () => {}]) {
+      await act(async () => {
+        await each();
+        await new Promise((done) => setTimeout(done, 0));
+      });
+    }
+  }
+
+  /** Lets the while pass that something waits for. */
+  async pass(): Promise<void> {
+    await this.do(() => this.#later.splice(0).forEach((run) => run()));
   }
 
   /** The only element of a tag that has the text, or an attribute with it. */

@@ -124,12 +124,15 @@ export function htmlOf<P extends object>(
   return renderToString(h(LocaleContext.Provider, { value: locale, children: inside }));
 }
 
+/** What follows the name of a tag; a text in quotes may hold any sign but those. */
+const REST = '(?:[^>"]|"[^"]*")*>';
+const TAG = new RegExp(`<${REST}`, "g");
 const VOID = /^<(?:input|meta|link|br)\b|\/>$/;
 
 /** The elements of a tag whose opening has a text, as HTML with all that they hold; those inside of one are not listed. */
 export function elements(html: string, tag: string, having = ""): string[] {
   const found: string[] = [];
-  const each = new RegExp(`<${tag}(?=[\\s>/])[^>]*>|</${tag}>`, "g");
+  const each = new RegExp(`<${tag}(?=[\\s>/])${REST}|</${tag}>`, "g");
   let depth = 0;
   let from = -1;
   let inside = 0;
@@ -166,7 +169,7 @@ const decoded = (text: string) =>
 
 /** What is read in it, text by text. */
 export function texts(html: string): string[] {
-  return html.split(/<[^>]*>/).map((text) => decoded(text).replace(/\s+/g, " ").trim())
+  return html.split(TAG).map((text) => decoded(text).replace(/\s+/g, " ").trim())
     .filter((text) => text !== "");
 }
 
@@ -175,7 +178,7 @@ export const textOf = (html: string): string => texts(html).join(" ");
 
 /** The value of an attribute in the opening of an element; null where it has none. */
 export function attribute(html: string, name: string): string | null {
-  const opening = /^<[^>]*>/.exec(html)![0];
+  const opening = new RegExp(`^<${REST}`).exec(html)![0];
   const found = new RegExp(`\\s${name}(?:="([^"]*)")?(?=[\\s>/])`).exec(opening);
   return found === null ? null : decoded(found[1] ?? "");
 }

@@ -162,6 +162,8 @@ Deno.test("nothing is looked up while nobody looks; who comes back is told all a
   world.common = { pools: ["p2"] };
   const again = world.follow("stock");
   assert.deepEqual(again.told, []);
+  // one that has left already takes nothing from who came after it
+  other.end();
   await world.turn();
   assert.deepEqual(again.told, [{ pools: ["p2"], recent: "stock" }]);
 });
