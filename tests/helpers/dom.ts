@@ -37,8 +37,9 @@ export class FakeNode {
   value: unknown = undefined;
   checked: unknown = undefined;
   scrollTop = 0;
-  clientWidth = 0;
-  clientHeight = 0;
+  /** Every box is as large. */
+  readonly clientWidth = 180;
+  readonly clientHeight = 180;
   scrollHeight = 0;
   focused = 0;
 

@@ -111,6 +111,9 @@ Deno.test("a run that works says how far it is; a prepared chunk is half of one 
   const none = { chunks: { states: "", retried: {} } };
   assert.match(figures(working, none)[0]!, /^Progress: –, Chunks appear once/);
   assert.match(figures({ state: "failed" }, none)[0]!, /^Progress: –, The run ended before/);
+  // of one that succeeded nothing is left to do
+  const left = { chunks: { states: "pr", retried: {} } };
+  assert.equal(figures({}, left)[0], "Progress: 100%, 1 of 2 chunks");
   // one in the queue works not, and has waited until now
   const queued = { ...working, state: "queued", started_at: null, counts: {} } as const;
   assert.deepEqual(figures(queued, none).slice(3), [
@@ -473,7 +476,10 @@ Deno.test("chunks are cells by their state, counted, with those that needed seve
       ["cell is-x", "Chunk 3: failed", "-1"],
     ],
   );
-  assert.doesNotMatch(textOf(card(page(), "chunks")), /failed|retried/);
+  assert.equal(textOf(card(page(), "chunks")), "Chunks 0 planned 0 prepared 2 published");
+  const none = { chunks: { states: "", retried: {} } };
+  assert.match(textOf(card(page({}, none), "chunks")), /The run ended before it had any chunks\.$/);
+  assert.match(textOf(card(page(working, none), "chunks")), /Chunks appear once/);
 });
 
 Deno.test("a run says which servers had its chunks, and why others had none", () => {
@@ -516,6 +522,9 @@ const chunk: ChunkView = {
 const cellOf = (live: Living, no: number): FakeNode =>
   live.root.all((node) => node.getAttribute("data-chunk") === String(no))[0]!;
 
+const gridOf = (live: Living): FakeNode =>
+  live.root.all((node) => /^chunk-grid/.test(node.getAttribute("class") ?? ""))[0]!;
+
 Deno.test("a chunk that is chosen is shown in full, looked up again when it has changed", async () => {
   const path = `GET /etl/runs/${ID}/chunks/1`;
   const answers: Record<string, unknown> = { [path]: chunk };
@@ -535,6 +544,8 @@ Deno.test("a chunk that is chosen is shown in full, looked up again when it has 
   // of another one nothing is shown until it is known, and why it is not
   await live.on(cellOf(live, 2), "click");
   assert.match(textOf(detail()), /^Chunk 2 no GET \/etl\/runs\/.*\/chunks\/2 State … Attempts …/);
+  await live.on(cellOf(live, 1), "click");
+  assert.match(textOf(detail()), /^Chunk 1 State Published/);
   await live.click("button", "Close");
   assert.doesNotMatch(live.html, /chunk-detail/);
   answers[path] = { ...chunk, stage_ms: {}, worker: null, error: null };
@@ -543,9 +554,65 @@ Deno.test("a chunk that is chosen is shown in full, looked up again when it has 
   assert.doesNotMatch(textOf(detail()), /Times|Worker/);
 });
 
+Deno.test("a chunk that is looked at is looked up again when it has changed, and not otherwise", async () => {
+  const at = (no: number) => `GET /etl/runs/${ID}/chunks/${no}`;
+  const more = (states: string) => ({ ...data(), chunks: { states, retried: {} } });
+  const answers: Record<string, unknown> = {
+    [at(1)]: chunk,
+    [`GET /etl/runs/${ID}/data?log_after=0`]: more("pxp"),
+  };
+  const chunks = { states: "prp", retried: {} };
+  using live = await living(data(working, { chunks }), { answers });
+  const looks = () => live.asked.filter((each) => each === at(1)).length;
+  await live.on(cellOf(live, 1), "click");
+  assert.equal(looks(), 1);
+  answers[at(1)] = { ...chunk, state: "prepared" };
+  await live.do(() => live.stream!.tell("run", run(working)));
+  assert.equal(looks(), 2);
+  assert.match(textOf(element(live.html, "div", "chunk-detail")), /State Prepared/);
+  answers[`GET /etl/runs/${ID}/data?log_after=0`] = more("pxx");
+  await live.pass();
+  await live.do(() => live.stream!.tell("run", run(working)));
+  assert.match(attribute(cellOf(live, 2).html, "class")!, /is-x/);
+  assert.equal(looks(), 2);
+});
+
+Deno.test("an answer of a chunk that is looked at no more does not take another's place", async () => {
+  const late = Promise.withResolvers();
+  const answers = {
+    [`GET /etl/runs/${ID}/chunks/1`]: () => late.promise,
+    [`GET /etl/runs/${ID}/chunks/2`]: { ...chunk, chunk_no: 2 },
+  };
+  using live = await living(data({}, { chunks: { states: "ppp", retried: {} } }), { answers });
+  await live.on(cellOf(live, 1), "click");
+  await live.on(cellOf(live, 2), "click");
+  await live.do(() => late.resolve(chunk));
+  assert.match(textOf(element(live.html, "div", "chunk-detail")), /^Chunk 2 State Published/);
+});
+
+Deno.test("of very many chunks those are there that are in view, and the keys scroll to the others", async () => {
+  using live = await living(data({}, { chunks: { states: "p".repeat(700), retried: {} } }));
+  const grid = gridOf(live);
+  const there = () => {
+    const cells = live.root.all((node) => node.dataset.chunk !== undefined);
+    return [cells[0]!, cells.at(-1)!].map((cell) => cell.getAttribute("aria-label"));
+  };
+  // ten cells a row, ten rows in view and four more
+  assert.deepEqual(there(), ["Chunk 0: published", "Chunk 149: published"]);
+  grid.scrollTop = 900;
+  await live.on(grid, "scroll");
+  assert.deepEqual(there(), ["Chunk 460: published", "Chunk 649: published"]);
+  await live.on(grid, "keydown", { key: "End" });
+  assert.equal(grid.scrollTop, 1080);
+  await live.on(grid, "scroll");
+  assert.equal(cellOf(live, 699).focused, 1);
+  await live.on(grid, "keydown", { key: "Home" });
+  assert.equal(grid.scrollTop, 0);
+});
+
 Deno.test("arrow keys go from chunk to chunk, and stop at the first and the last", async () => {
   using live = await living(data({}, { chunks: { states: "p".repeat(10), retried: {} } }));
-  const grid = live.root.all((node) => /^chunk-grid/.test(node.getAttribute("class") ?? ""))[0]!;
+  const grid = gridOf(live);
   const at = () =>
     live.root.all((node) =>
       node.getAttribute("tabIndex") === "0" && node.dataset.chunk !== undefined
@@ -562,4 +629,6 @@ Deno.test("arrow keys go from chunk to chunk, and stop at the first and the last
   assert.deepEqual(await press("ArrowRight"), ["9", true]);
   assert.deepEqual(await press("Home"), ["0", true]);
   assert.deepEqual(await press("a"), ["0", false]);
+  await live.on(cellOf(live, 5), "click");
+  assert.deepEqual(await press("ArrowRight"), ["6", true]);
 });
