@@ -333,11 +333,49 @@ Deno.test("a hidden page holds no stream, and opens one again when it is seen", 
   assert.equal(later.stream, undefined);
 });
 
+interface Item {
+  dataIndex: number;
+  raw: number | null;
+  dataset: { label: string };
+}
+
+/** What the tests look at of a chart. */
+interface Drawn {
+  data: {
+    datasets: {
+      label: string;
+      data: (number | null)[];
+      borderColor: string;
+      pointBorderColor: string[];
+      backgroundColor: string | string[];
+      showLine: boolean;
+    }[];
+  };
+  options: {
+    onClick(event: object, elements: { index: number }[]): void;
+    plugins: {
+      tooltip: {
+        filter(item: Item): boolean;
+        callbacks: Record<"title" | "footer", (items: Item[]) => string> & {
+          label(item: Item): string;
+        };
+      };
+    };
+    scales: Record<"x" | "y", {
+      min: number;
+      max: number;
+      stacked: boolean;
+      ticks: { callback(value: number, index?: number): string };
+    }>;
+  };
+}
+
+type Line = Drawn["data"]["datasets"][number];
+
 const chart = (kind: ChartKind, points: HistoryPoint[], look: Look = TOKYO) => {
   const { locale } = contextsOf(look).locale;
   const series = seriesOf(points, "others");
-  // deno-lint-ignore no-explicit-any
-  return chartOf(kind, { points, series, locale }, (name) => name) as any;
+  return chartOf(kind, { points, series, locale }, (name) => name) as unknown as Drawn;
 };
 
 Deno.test("a line of the ratio has the points of its label alone, and marks those that are too low", () => {
@@ -347,7 +385,7 @@ Deno.test("a line of the ratio has the points of its label alone, and marks thos
     point({ ratio: 1 }),
   ];
   const { data, options } = chart("ratio", points);
-  const [sales, stock, required] = data.datasets;
+  const [sales, stock, required] = data.datasets as [Line, Line, Line];
   assert.deepEqual([sales.label, sales.data], ["sales", [0.7, null, 1]]);
   assert.deepEqual([stock.label, stock.data], ["stock", [null, null, null]]);
   assert.deepEqual(sales.pointBorderColor, ["danger", "series-0", "series-0"]);
@@ -355,7 +393,7 @@ Deno.test("a line of the ratio has the points of its label alone, and marks thos
   assert.deepEqual([required.label, required.data], ["required", [0.9, null, 0.9]]);
   // a line would say that it is the same for all
   assert.equal(required.showLine, false);
-  assert.equal(chart("ratio", [point(), point()]).data.datasets[1].showLine, true);
+  assert.equal(chart("ratio", [point(), point()]).data.datasets[1]!.showLine, true);
   const { y } = options.scales;
   assert.deepEqual([y.min, y.max, y.ticks.callback(0.955)], [0.65, 1, "95.5%"]);
   const met = chart("ratio", [point({ min_acceptance_ratio: 0.5 })]);
@@ -367,10 +405,7 @@ Deno.test("bars of rows are stacked by what became of them, those of the duratio
   const points = [point(), point({ status: "failed", duration_ms: null, inserted: 0 })];
   const rows = chart("rows", points);
   assert.deepEqual(
-    // deno-lint-ignore no-explicit-any
-    rows.data.datasets.map((
-      { label, data, backgroundColor }: any,
-    ) => [label, data, backgroundColor]),
+    rows.data.datasets.map(({ label, data, backgroundColor }) => [label, data, backgroundColor]),
     [
       ["Unchanged", [45, 45], "rows-unchanged"],
       ["Updated", [300, 300], "rows-updated"],
@@ -380,8 +415,8 @@ Deno.test("bars of rows are stacked by what became of them, those of the duratio
   assert.deepEqual([rows.options.scales.x.stacked, rows.options.scales.y.stacked], [true, true]);
   assert.equal(rows.options.scales.y.ticks.callback(12_000), "12K");
   const { data, options } = chart("duration", points);
-  assert.deepEqual(data.datasets[0].data, [2500, null]);
-  assert.deepEqual(data.datasets[0].backgroundColor, ["state-succeeded", "state-failed"]);
+  assert.deepEqual(data.datasets[0]!.data, [2500, null]);
+  assert.deepEqual(data.datasets[0]!.backgroundColor, ["state-succeeded", "state-failed"]);
   assert.equal(options.scales.y.ticks.callback(90_000), "1 min 30 s");
 });
 
