@@ -187,7 +187,7 @@ function RunHead({ run, connection, onChanged }: RunHeadProps) {
     setBusy(false);
     setAsking(false);
   };
-  const cancelling = run.cancel_requested_at !== null;
+  const cancelling = run.cancel_requested_at !== null && !isOver(run.state);
   return (
     <>
       <div class="page-head run-head">

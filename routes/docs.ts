@@ -247,7 +247,7 @@ ${
               <td><code>${each.name}</code>${each.required ? " (required)" : ""}</td>
               <td>${each.in}</td>
               <td>${typeView(each.schema ?? {})}</td>
-              <td>${each.description ?? each.schema?.description ?? ""}</td>
+              <td>${each.description ?? ""}</td>
             </tr>
           `
         )}</tbody>

@@ -87,7 +87,7 @@ export async function missingGrants(client: Client): Promise<string[]> {
   const { rows } = await client.query<{ lacks: string }>(`
     with needed as (
       -- "select, update (a, b)" is select on the table, update on each of the columns
-      select to_regclass(g.name) as relation, p[1] as privilege, trim(c.name) as "column"
+      select case when has_schema_privilege(split_part(g.name, '.', 1), 'usage') then to_regclass(g.name) end as relation, p[1] as privilege, trim(c.name) as "column"
       from etl.rights() as g, regexp_matches(g.privileges, '([a-z]+)(?: \\(([^)]*)\\))?', 'g') as p,
         unnest(coalesce(string_to_array(p[2], ','), array[null])) as c (name)
       where g.kind = 'table' and g.role = 'server'

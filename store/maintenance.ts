@@ -393,7 +393,6 @@ export async function vacuumTables(
   { dsn, busy, signal }: VacuumOptions,
 ): Promise<string[]> {
   const refused: string[] = [];
-  if (tables.length === 0) return refused;
   const client = await connect(dsn, { applicationName: "etl-improved maintenance" });
   const stop = () => {
     client.end().catch(() => {});

@@ -29,9 +29,9 @@ const trailerSchema = z.object({
 });
 export type Trailer = z.infer<typeof trailerSchema>;
 
-/** A text as a SQL literal. */
+/** A text as a SQL literal, whatever standard_conforming_strings says: several statements are parsed before the first is run. */
 function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
+  return `E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
 }
 
 /** `copy "a"."b" ("c", "d")`, the beginning of both directions. */

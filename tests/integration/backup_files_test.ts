@@ -31,6 +31,11 @@ Deno.test("a truncated, changed or foreign file is refused before anything is to
     ["no first line", gzipSync(text.subarray(1)), /is no backup of etl-improved/],
     ["another dump", gzipSync("-- PostgreSQL database dump\n".repeat(9)), /is no backup/],
     ["empty", gzipSync(""), /is no backup/],
+    [
+      "no manifest",
+      gzipSync(text.toString().replace('"format":1', '"format":2')),
+      /is damaged: its second line/,
+    ],
     ["no gzip", new TextEncoder().encode("select 1"), /cannot be decompressed/],
     ["changed", gzipSync(changed), /checksum does not fit/],
     ["longer", gzipSync(new Uint8Array([...text, ...text])), /checksum does not fit/],
@@ -52,6 +57,7 @@ Deno.test("a truncated, changed or foreign file is refused before anything is to
     );
   }
   await assert.rejects(checkBackup(`${dir.path}/missing`), /There is no file/);
+  await assert.rejects(checkBackup(dir.path), /cannot be read \(EISDIR\)/);
   assert.equal(
     (await checkBackup(path)).trailer.tables,
     (await backUp(db.dsn, dir)).trailer.tables,

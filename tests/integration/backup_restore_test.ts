@@ -8,7 +8,10 @@ import { backUp, backupDir, held, ODD_SCHEMA, ODD_TABLE, restore } from "../help
 import { debian15IsInstalled } from "../helpers/clusters.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { ownCluster, testDatabase } from "../helpers/postgres.ts";
+import { withClient } from "../helpers/query.ts";
 import { client } from "../helpers/sql_problems.ts";
+import { tableTexts } from "../helpers/table_texts.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 const NASTY = [{ id: "a\n\\.\nb", x: 1 }, { id: "\\N", x: null }, { id: "c\td\\", y: "ü\u2028" }];
 
@@ -54,7 +57,10 @@ Deno.test("a backup restored into an empty database has every row, and numbers g
     (select sum(runs) from etl.metrics_totals)::integer as counted,
     (select count(*) from etl.deliveries)::integer as deliveries`);
   assert.deepEqual(rows[0], { viewed: 2, counted: 2, deliveries: 0 });
-  await sql.query("insert into public.etl_improved_audit (event) values ('next')");
+  const analyzed = await sql.query(
+    "select reltuples::float8 as n from pg_class where oid = 'public.etl_improved_events'::regclass",
+  );
+  assert.equal(analyzed.rows[0].n, 3, "statements are planned for the rows that are there");
   const state = await sql.query(
     "select count(*)::integer as n from pg_trigger where tgenabled <> 'O' and not tgisinternal",
   );
@@ -84,6 +90,130 @@ Deno.test("a restore replaces what is there; what was registered since keeps its
   assert.equal((await engine.rows("public.made_since")).length, 1);
   // and the pipeline goes on
   assert.equal((await engine.load([{ id: "next" }])).state, "succeeded");
+});
+
+Deno.test("numbers that were given out are not given out again: before the backup, after it, or by what only a row tells", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  const next = async (of: typeof sql) =>
+    (await of.query("insert into public.etl_improved_audit (event) values ('x') returning id"))
+      .rows[0].id;
+  for (const id of ["1", "2", "3"]) assert.equal(await next(sql), id);
+  await sql.query("delete from public.etl_improved_audit where id = 3");
+  await using dir = await backupDir();
+  const backup = await backUp(db.dsn, dir);
+  await using other = await testDatabase(t);
+  await restore(other.dsn, backup);
+  await using there = await client(other.dsn);
+  assert.equal(await next(there), "4", "3 was given out before the backup");
+  for (const id of ["4", "5", "6"]) assert.equal(await next(sql), id);
+  await restore(db.dsn, backup);
+  assert.equal(await next(sql), "7", "6 was given out after it");
+  await sql.query("select setval(pg_get_serial_sequence('public.etl_improved_audit', 'id'), 1)");
+  await restore(db.dsn, await backUp(db.dsn, dir));
+  assert.equal(await next(sql), "8", "7 is there");
+});
+
+Deno.test("a restore leaves triggers off that were off, views of history where they belong, and tells the planners of slots", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const source = {
+    type: "inline",
+    key: "id",
+    version: "v",
+    records: [{ id: "a", v: "2026-01-01T00:00:00Z" }],
+  };
+  await engine.succeed({ source, table_name: "kept", write: "history" });
+  await engine.sql`insert into etl.variables (name, value) values ('a', '1')`;
+  await using dir = await backupDir();
+  const backup = await backUp(engine.db.dsn, dir);
+  await using other = await testDatabase(t);
+  await using sql = await client(other.dsn);
+  await sql.query(
+    `create function public.refuse() returns trigger language plpgsql as 'begin raise ''refused''; end';
+    create trigger off before insert on etl.variables execute function public.refuse();
+    create trigger "o n" before insert on etl.variables execute function public.refuse();
+    alter table etl.variables disable trigger off`,
+  );
+  let told = 0;
+  sql.on("notification", ({ channel }) => channel === "etl_schedules" && told++);
+  await sql.query("listen etl_schedules");
+  await restore(other.dsn, backup);
+  const { rows } = await sql.query(
+    "select tgname as name, tgenabled as state from pg_trigger where tgrelid = 'etl.variables'::regclass and tgname in ('off', 'o n') order by 1",
+  );
+  assert.deepEqual(rows, [{ name: "o n", state: "O" }, { name: "off", state: "D" }]);
+  const views = (dsn: string) =>
+    withClient(dsn, async (each) =>
+      (await each.query(
+        "select relname as name from pg_class where relkind = 'v' and relname like 'kept%' order by 1",
+      )).rows);
+  assert.deepEqual(await views(other.dsn), await views(engine.db.dsn));
+  assert.ok((await views(other.dsn)).length > 0);
+  assert.equal(told > 0, true);
+});
+
+Deno.test("a restore waits for a run that is being asked for and is refused then, as it is by tables elsewhere that refer to its rows", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await using dir = await backupDir();
+  const backup = await backUp(db.dsn, dir);
+  await using asking = await client(db.dsn);
+  await asking.query("begin");
+  await asking.query("select etl.request_run('{\"batch_size\": 1}')");
+  const restoring = restore(db.dsn, backup).then(() => "restored", (error: Error) => error.message);
+  await waitFor(async () =>
+    (await sql.query("select from pg_locks where not granted and relation = 'etl.runs'::regclass"))
+      .rowCount === 1
+  );
+  await asking.query("commit");
+  assert.match(await restoring, /^Runs are active/);
+  await sql.query("update etl.runs set state = 'cancelled', ended_at = now()");
+  await sql.query("create table public.mine (run_id uuid references etl.runs)");
+  await sql.query("insert into public.mine select run_id from etl.runs");
+  await assert.rejects(restore(db.dsn, backup), /Nothing was changed/);
+  assert.equal((await sql.query("select from public.mine")).rowCount, 1);
+  assert.equal((await sql.query("select from etl.runs")).rowCount, 1);
+});
+
+Deno.test("a backup holds the same values whatever style of them its database and the next one have", async (t) => {
+  await using db = await testDatabase(t);
+  const tables = ["public.etl_improved_events", "etl.variables"];
+  await withClient(db.dsn, async (sql) => {
+    await sql.query(
+      `alter table public.etl_improved_events add column amount float8, add column took interval, add column day date, add column "o\\d" text`,
+    );
+    await sql.query(
+      `insert into public.etl_improved_events (event_id, event_type, source, payload, fingerprint, run_id, occurred_at, amount, took, day)
+      values ('a', 'x\\\\y', 's', '{"a": 1}', '\\x00ff5c', gen_random_uuid(), '2026-03-04T05:06:07.000001Z', 0.1::float8 + 0.2, '-1 day -02:03:04', '2026-03-04')`,
+    );
+  });
+  const expected = await tableTexts(db.dsn, tables);
+  const styled = async (dsn: string, settings: string[]) => {
+    const name = quoteIdent(new URL(dsn).pathname.slice(1));
+    await withClient(
+      dsn,
+      (sql) => sql.query(settings.map((each) => `alter database ${name} ${each}`).join("; ")),
+    );
+  };
+  await styled(db.dsn, [
+    "set datestyle = 'German, DMY'",
+    "set intervalstyle = 'sql_standard'",
+    "set timezone = 'Asia/Kathmandu'",
+    "set extra_float_digits = -9",
+    "set bytea_output = 'escape'",
+  ]);
+  await using dir = await backupDir();
+  const backup = await backUp(db.dsn, dir);
+  await using other = await testDatabase(t);
+  await styled(other.dsn, [
+    "set datestyle = 'SQL, MDY'",
+    "set intervalstyle = 'iso_8601'",
+    "set standard_conforming_strings = off",
+    "set timezone = 'America/St_Johns'",
+  ]);
+  await restore(other.dsn, backup);
+  await styled(other.dsn, ["reset all"]);
+  assert.deepEqual(await tableTexts(other.dsn, tables), expected);
 });
 
 Deno.test("a run that was going on when the backup was taken is cancelled by the restore, and a retry ends it", async (t) => {

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { Database } from "../../store/database.ts";
 import { type Client, connect } from "../../store/pg.ts";
+import { viewRefreshAge } from "../../store/reactions.ts";
 import { client } from "../helpers/sql_problems.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
@@ -148,4 +150,19 @@ Deno.test("a refresh of the daily views reads the days that have changed, not th
   const rows = await read() - before;
   assert.ok(rows >= 50 && rows < 200, `${rows} rows read`);
   await refreshed(sql, "that");
+});
+
+Deno.test("how old the daily views are is told in milliseconds, and of none before they were made", async (t) => {
+  await using db = await testDatabase(t);
+  const database = new Database(db.dsn, { applicationName: "etl test", max: 1 });
+  const { sql } = database;
+  try {
+    await sql`update etl.view_refresh set refreshed_at = null`;
+    assert.equal(await viewRefreshAge(sql), null);
+    await sql`update etl.view_refresh set refreshed_at = clock_timestamp() - interval '90 seconds'`;
+    const age = await viewRefreshAge(sql);
+    assert.ok(age !== null && age >= 90_000 && age < 120_000, `${age}`);
+  } finally {
+    await database.close({ timeoutSeconds: 1 });
+  }
 });

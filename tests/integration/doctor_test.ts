@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { examine } from "../../scripts/doctor.ts";
 import { type Check, programChecks } from "../../scripts/doctor/checks.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
+import { missingGrants } from "../../store/installation.ts";
 import { setUpJobs } from "../../scripts/setup_jobs.ts";
 import { debian15IsInstalled } from "../helpers/clusters.ts";
 import { startPeer } from "../helpers/peer.ts";
@@ -187,8 +188,10 @@ Deno.test("doctor names the rights that the role lacks, and a role that has too 
   );
   await installation.sql(
     `insert into etl.runs (run_id, run_label, conf, params, origins, schema_name, table_name, audit_table_name, dry_run, pool, overlap)
-    values (gen_random_uuid(), 'x', '{}', '{"write": "replace"}', '{}', 'shop', 'orders', 'etl_improved_audit', false, 'default_pool', 'queue')`,
+    values (gen_random_uuid(), 'x', '{}', '{"write": "append"}', '{}', 'shop', 'orders', 'etl_improved_audit', false, 'default_pool', 'queue')`,
   );
+  assert.match(await grants(), /grant update on/, "a run that appends deletes nothing");
+  await installation.sql(`update etl.runs set params = '{"write": "replace"}'`);
   const needed = `grant update, delete on shop.orders to ${installation.role}`;
   assert.equal(await grants(), `As their owner: ${needed}`, "a run that replaces deletes");
   await installation.sql(needed);
@@ -196,6 +199,39 @@ Deno.test("doctor names the rights that the role lacks, and a role that has too 
   await using db = await testDatabase(t);
   const checks = await installation.examine({ KPIS_PG_DSN: db.dsn });
   assert.match(found(checks, "rights", "warn"), /superuser/);
+});
+
+Deno.test("each right that a server's role lacks is named as it is granted", async (t) => {
+  await using installation = await Installation.make(t);
+  const { dsn, role } = installation;
+  await installation.sql("select etl.ensure_destination('sales', 'orders', 'etl_improved_audit')");
+  await installation.sql(`select etl.grant_server_role('${role}')`);
+  const database = new URL(dsn).pathname.slice(1);
+  await withClient(dsn, async (client) => {
+    assert.deepEqual(await missingGrants(client), []);
+    const lacks = async (...rights: string[]) => {
+      const taken = rights.flatMap((right) =>
+        ["public", role].map((of) => `revoke ${right} from ${of}`)
+      );
+      await installation.sql(taken.join("; "));
+      return await missingGrants(client);
+    };
+    const some = [
+      "delete on sales.orders",
+      "execute on function etl.due_work",
+      "insert on sales.etl_improved_audit",
+      `temporary on database ${database}`,
+      "update (fingerprints_from) on etl.datasets",
+      "update on sales.etl_improved_metrics",
+      "usage on schema public",
+    ];
+    assert.deepEqual(await lacks(...some), some);
+    assert.ok((await lacks("usage on schema sales")).includes("usage on schema sales"));
+    assert.deepEqual(await lacks("execute on function etl.rights"), [
+      "everything that `setup-db --role` grants",
+    ]);
+    assert.deepEqual(await lacks("usage on schema etl"), ["usage on schema etl"]);
+  });
 });
 
 Deno.test("doctor sees a database that cannot be used, and clocks that differ", async (t) => {

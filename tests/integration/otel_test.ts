@@ -92,6 +92,13 @@ Deno.test("a trigger's trace goes through the queue into stages and the workers'
     assert.equal(found.length, count, name);
     assert.ok(found.every(({ status }) => status?.code !== ERROR), name);
     if (name === "etl.run") continue;
+    const chunks = found.flatMap(({ attributes }) =>
+      attributes.filter(({ key }) => key === "etl.chunk_no").map(({ value }) =>
+        `${Object.values(value)[0]}`
+      )
+    );
+    const each = ["etl.prepare", "etl.publish"].includes(name) ? ["0", "1"] : [];
+    assert.deepEqual(chunks.sort(), each, name);
     assert.ok(found.every((span) => span.parentSpanId === root!.spanId), name);
     assert.ok(
       found.every((span) => BigInt(span.endTimeUnixNano) >= BigInt(span.startTimeUnixNano)),

@@ -184,6 +184,48 @@ Deno.test("a cancel that comes while the last chunk is published cancels the run
   assert.equal(watches, 0);
 });
 
+Deno.test("a run that is cancelled while a statement of its worker waits for a lock ends at once, and keeps its worker", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { run_id } = await engine.submit({ batch_size: 5 });
+  const held = await connect(engine.db.dsn);
+  try {
+    await held.query("begin; lock table public.etl_improved_events in share mode");
+    let cancel = () => {};
+    const onCancel = (_runId: string, asked: () => void) => {
+      cancel = asked;
+      return () => {};
+    };
+    const execution = engine.execute(run_id, { onCancel });
+    await waitFor(async () =>
+      (await engine.sql`select from pg_locks
+        where not granted and relation = 'public.etl_improved_events'::regclass`).length === 1
+    );
+    cancel();
+    assert.equal(await execution, "ended");
+    assert.equal((await engine.run(run_id)).state, "cancelled");
+    assert.ok(!engine.log.some((line) => line.includes("did not stop in time")));
+  } finally {
+    await held.end();
+  }
+});
+
+Deno.test("a run whose spill files are gone is given back, and prepares them again", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { run_id } = await engine.submit({ batch_size: 5, chunk_size: 3 });
+  let removed = false;
+  const workers = beforeTasks(engine.deps.workers, async (kind) => {
+    if (kind !== "publish" || removed) return;
+    removed = true;
+    for await (const { name, isDirectory } of Deno.readDir(engine.config.spoolDir)) {
+      if (isDirectory) await Deno.remove(`${engine.config.spoolDir}/${name}`, { recursive: true });
+    }
+  });
+  assert.equal(await engine.execute(run_id, { workers }), "given back");
+  assert.ok(removed);
+  const { state, counts, attempt } = await engine.toEnd(run_id);
+  assert.deepEqual([state, counts.inserted, attempt], ["succeeded", 5, 2]);
+});
+
 Deno.test("the time limit of an attempt that was given back ends none of the next one's tasks", async (t) => {
   await using engine = await startEngine(t, { workers: 1 });
   const { run_id } = await engine.submit({ batch_size: 6, timeout_seconds: 3_600 });

@@ -199,7 +199,7 @@ Deno.test("what a transform module does stays in its run", async (t) => {
     assert.equal(run.state, "succeeded", JSON.stringify(run.error));
     const lines = engine.log.slice(before).filter((line) => line.includes("transform=prints"));
     assert.ok(
-      lines.some((line) => /line of k0 \{ i: 0 \}.*position=0/.test(line)),
+      lines.some((line) => /line of k0 \{ i: 0 \}.*chunk_no=0.*position=0/.test(line)),
       lines.join("\n"),
     );
     assert.ok(lines.some((line) => /printed 99\d\d lines more/.test(line)), lines.join("\n"));

@@ -2411,4 +2411,75 @@ export const SOURCES: Mutant[] = [
     breaks: "a spool that cannot be read is taken for an empty one",
     tests: ["unit/spool_file_test.ts: one spool file may"],
   },
+  {
+    id: "sources/body-id-is-one",
+    file: "store/uploads.ts",
+    find: "if (!UUID.test(uploadId)) return null;",
+    replace: "",
+    breaks: "the id of a stored body is SQL that is executed",
+    tests: ["integration/stored_bodies_test.ts: a body that is gone"],
+  },
+  {
+    id: "sources/body-gone-is-told",
+    file: "store/uploads.ts",
+    find: "if (data === null && part === 0) {",
+    replace: "if (false) {",
+    breaks: "a run whose body is gone loads nothing and succeeds",
+    tests: ["integration/stored_bodies_test.ts: a body that is gone"],
+  },
+  {
+    id: "sources/body-large-on-disk",
+    file: "store/uploads.ts",
+    find: `part_no = \${
+    LARGE_PARTS - 1
+  }`,
+    replace: `part_no = \${
+    LARGE_PARTS
+  }`,
+    breaks: "a body of 8 to 9 MiB is one chunk of chunk_size records",
+    tests: ["integration/stored_bodies_test.ts: a body of more than"],
+  },
+  {
+    id: "sources/body-large-at-hand",
+    file: "store/uploads.ts",
+    find: "bytes > (LARGE_PARTS - 1) * PART_BYTES",
+    replace: "bytes >= (LARGE_PARTS - 1) * PART_BYTES",
+    breaks: "a body of 8 MiB is another to whoever stored it than to other servers",
+    tests: ["integration/stored_bodies_test.ts: a body of more than"],
+  },
+  {
+    id: "sources/body-empty",
+    file: "store/uploads.ts",
+    find: "if (size > 0 || part === 0) yield* row();",
+    replace: "if (size > 0) yield* row();",
+    breaks: "an empty body is not found by its run",
+    tests: ["integration/stored_bodies_test.ts: a stored body is read"],
+  },
+  {
+    id: "sources/body-no-empty-part",
+    file: "store/uploads.ts",
+    find: "if (size > 0 || part === 0) yield* row();",
+    replace: "yield* row();",
+    breaks: "a body of whole parts has an empty one behind them",
+    tests: ["integration/stored_bodies_test.ts: a stored body is read"],
+  },
+  {
+    id: "sources/body-kept-anew",
+    file: "store/uploads.ts",
+    find: "set created_at = now() where",
+    replace: "set created_at = created_at where",
+    breaks: "a body that comes again after six days is deleted under its run",
+    tests: ["integration/stored_bodies_test.ts: a stored body is read"],
+  },
+  {
+    id: "sources/body-one-after-the-other",
+    file: "store/uploads.ts",
+    find: `    await client.query("select pg_advisory_xact_lock(hashtextextended($1, 0))", [
+      \`etl upload \${uploadId}\`,
+    ]);
+`,
+    replace: "",
+    breaks: "of two that send one body at once, one is told of a duplicate key",
+    tests: ["integration/stored_bodies_test.ts: one body that several"],
+  },
 ];

@@ -360,4 +360,31 @@ export const VALUES: Mutant[] = [
     breaks: "a number of JSON keeps its digits in a column that is declared as text",
     tests: ["unit/csv_values_test.ts: declared columns are read in JSON"],
   },
+  {
+    id: "values/backup-intervals",
+    file: "store/backup/format.ts",
+    find: `set local intervalstyle = 'postgres';
+`,
+    replace: "",
+    breaks: "-1 day -02:03:04 is another interval after a restore",
+    tests: ["integration/backup_restore_test.ts: a backup holds the same"],
+  },
+  {
+    id: "values/backup-floats",
+    file: "store/backup/format.ts",
+    find: `set local extra_float_digits = 1;
+`,
+    replace: "",
+    breaks: "floats lose their last digits in the backup of a database that shows fewer",
+    tests: ["integration/backup_restore_test.ts: a backup holds the same"],
+  },
+  {
+    id: "values/backup-any-strings",
+    file: "store/backup/format.ts",
+    find: `return \`E'\${text.replaceAll("\\\\", "\\\\\\\\").replaceAll(`,
+    replace: "return `'${text.replaceAll(",
+    breaks:
+      "a backup with a backslash in a name cannot be restored where standard_conforming_strings is off",
+    tests: ["integration/backup_restore_test.ts: a backup holds the same"],
+  },
 ];

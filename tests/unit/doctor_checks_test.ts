@@ -9,6 +9,8 @@ import {
   serviceChecks,
   spaceCheck,
 } from "../../scripts/doctor/checks.ts";
+import { notifies, serverFacts } from "../../store/installation.ts";
+import type { Client } from "../../store/pg.ts";
 
 const config = (env: Record<string, string> = {}) =>
   readConfig({ KPIS_PG_DSN: "postgres://u@127.0.0.1/x", ETL_PORT: "0", ...env }, 1);
@@ -129,4 +131,38 @@ Deno.test("doctor: packages with peers are found, and the dashboard is whole or 
   await write(".data/assets/site.css", "");
   assert.equal((await dashboard()).state, "ok");
   await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("doctor: clocks are compared in the middle of the question, and a pooler is told by who answers", async () => {
+  const facts = async (processID: number) => {
+    const answers = [{ now: "10500", pid: 7 }, { version: 180_000, used: 3, max_connections: 100 }];
+    const times = [10_000, 11_000];
+    const client = { processID, query: () => Promise.resolve({ rows: [answers.shift()] }) };
+    return await serverFacts(client as unknown as Client, () => times.shift()!);
+  };
+  const { clockAheadMs, pooled, usedConnections } = await facts(7);
+  assert.deepEqual([clockAheadMs, pooled, usedConnections], [0, false, 3]);
+  assert.equal((await facts(8)).pooled, true);
+});
+
+Deno.test("doctor: a notification has arrived when it is doctor's own, and within the time", async () => {
+  const heard = async (channels: string[]) => {
+    let told: ((message: { channel: string }) => void) | undefined;
+    const asked: string[] = [];
+    const listener = {
+      on: (_: string, each: typeof told) => told = each,
+      off: () => told = undefined,
+      query: (text: string) => Promise.resolve(asked.push(text)),
+    };
+    const notifier = {
+      query: () => Promise.resolve(channels.forEach((channel) => told?.({ channel }))),
+    };
+    const answer = await notifies(listener as unknown as Client, notifier as never, 5);
+    // the connection is left as it was
+    assert.deepEqual([asked, told], [["listen etl_doctor", "unlisten etl_doctor"], undefined]);
+    return answer;
+  };
+  assert.equal(await heard(["etl_work", "etl_doctor"]), true);
+  assert.equal(await heard(["etl_work"]), false);
+  assert.equal(await heard([]), false);
 });

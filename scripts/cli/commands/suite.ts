@@ -144,7 +144,7 @@ function resultLines(out: Terminal, result: ValidationResult): string[] {
       ["COLUMN", ({ expectation_config }) => columnOf(expectation_config.kwargs), { maxWidth: 40 }],
       ["FOUND", found],
     ],
-    out.width,
+    out.isTerminal ? Deno.consoleSize().columns : 200,
   );
   return [
     out.paint("bold", title!),
