@@ -112,6 +112,8 @@ function KeyFigures({ data }: { data: OverviewData }) {
     ?.min_acceptance_ratio;
   const { inserted = 0, updated = 0, unchanged = 0 } = latest.counts as Record<string, number>;
   const rows = latest.total_rows;
+  // of one that goes on nothing is measured yet
+  const notMeasured = latest.ended_at === null ? "" : t("overview.not_measured");
   const running = data.active.filter((run) => run.state === "running").length;
   const waiting = data.active.length - running;
   return (
@@ -136,7 +138,7 @@ function KeyFigures({ data }: { data: OverviewData }) {
         </dd>
         <dd class="figure-note">
           {latest.ratio === null || required == null
-            ? t("overview.not_measured")
+            ? notMeasured
             : t(latest.ratio < required ? "overview.below_threshold" : "overview.threshold", {
               ratio: percent(required),
             })}
@@ -146,9 +148,7 @@ function KeyFigures({ data }: { data: OverviewData }) {
         <dt>{t("overview.rows")}</dt>
         <dd class="figure-main">{rows === null ? "–" : number(rows)}</dd>
         <dd class="figure-note">
-          {rows === null
-            ? t("overview.not_measured")
-            : t("overview.rows_split", { inserted, updated, unchanged })}
+          {rows === null ? notMeasured : t("overview.rows_split", { inserted, updated, unchanged })}
         </dd>
       </div>
       <div class="figure">
@@ -158,7 +158,7 @@ function KeyFigures({ data }: { data: OverviewData }) {
         </dd>
         <dd class="figure-note">
           {latest.duration_ms === null || rows === null || latest.duration_ms === 0
-            ? t("overview.not_measured")
+            ? notMeasured
             : t("overview.rate", {
               rate: number(Math.round(rows / (latest.duration_ms / 1000))),
             })}

@@ -187,7 +187,7 @@ function RunHead({ run, connection, onChanged }: RunHeadProps) {
     setBusy(false);
     setAsking(false);
   };
-  const cancelling = run.cancel_requested_at !== null && !isOver(run.state);
+  const cancelling = run.cancel_requested_at !== null;
   return (
     <>
       <div class="page-head run-head">

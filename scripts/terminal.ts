@@ -7,6 +7,8 @@ export interface TerminalOptions {
   isTerminal?: boolean;
   /** Whether to use colours; default: on a terminal, unless NO_COLOR is set. */
   colour?: boolean;
+  /** Columns of a line; default: those of the terminal, elsewhere 160. */
+  width?: number;
   /** Where text goes; default stdout. */
   write?: (text: string) => void;
 }
@@ -34,6 +36,7 @@ const CODES = { bold: "1", dim: "2", green: "32", red: "31", yellow: "33", cyan:
 
 export class Terminal {
   readonly isTerminal: boolean;
+  readonly #width: number | undefined;
   readonly #colour: boolean;
   readonly #write: (text: string) => void;
   #drawn = 0;
@@ -41,7 +44,13 @@ export class Terminal {
   constructor(options: TerminalOptions = {}) {
     this.isTerminal = options.isTerminal ?? Deno.stdout.isTerminal();
     this.#colour = options.colour ?? (this.isTerminal && !Deno.noColor);
+    this.#width = options.width;
     this.#write = options.write ?? writerTo(Deno.stdout);
+  }
+
+  /** What a table may take. */
+  get width(): number {
+    return this.#width ?? (this.isTerminal ? Deno.consoleSize().columns : 160);
   }
 
   /** `text` in a colour, or as it is. */

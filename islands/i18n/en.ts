@@ -234,7 +234,7 @@ export const en = {
   "overview.rows": "Rows",
   "overview.rows_split": "{inserted} new · {updated} changed · {unchanged} unchanged",
   "overview.duration": "Duration",
-  "overview.rate": "{rate} rows/s, queue included",
+  "overview.rate": "{rate} rows/s",
   "overview.now": "Right now",
   "overview.running": "{n} running",
   "overview.waiting": "{n} run waits|{n} runs wait",

@@ -233,7 +233,7 @@ export const es = {
   "overview.rows": "Filas",
   "overview.rows_split": "{inserted} nuevas · {updated} cambiadas · {unchanged} iguales",
   "overview.duration": "Duración",
-  "overview.rate": "{rate} filas/s, cola incluida",
+  "overview.rate": "{rate} filas/s",
   "overview.now": "Ahora mismo",
   "overview.running": "{n} en curso",
   "overview.waiting": "{n} ejecución espera|{n} ejecuciones esperan",

@@ -44,16 +44,19 @@ const POINT_STYLES = ["circle", "rect", "triangle", "rectRot", "triangle", "cros
 
 /** Draws the points of a kind; choosing one opens its run. */
 export function drawChart(canvas: HTMLCanvasElement, kind: ChartKind, input: Input): DrawnChart {
-  const color = colors(canvas);
-  const config = kind === "ratio"
+  return new Chart(canvas, chartOf(kind, input, colors(canvas)));
+}
+
+type Color = (name: string) => string;
+
+/** The same as the library is told it, with the colours of the style sheet. */
+export function chartOf(kind: ChartKind, input: Input, color: Color): ChartConfiguration {
+  return kind === "ratio"
     ? ratioChart(input, color)
     : kind === "rows"
     ? rowsChart(input, color)
     : durationChart(input, color);
-  return new Chart(canvas, config as ChartConfiguration);
 }
-
-type Color = (name: string) => string;
 
 /** What a colour of the style sheet is just now, light or dark. */
 function colors(element: HTMLElement): Color {
@@ -91,7 +94,7 @@ function ratioChart({ points, series, locale }: Input, color: Color): ChartConfi
   );
   datasets.push(threshold(points, locale, color));
   const lowest = Math.min(...points.flatMap((p) => [p.ratio ?? 1, p.min_acceptance_ratio ?? 1]));
-  const base = common(points, locale, color);
+  const base = common(points, color, { locale, shown: locale.percent });
   return {
     type: "line",
     data: { labels: points.map(({ created_at }) => created_at), datasets },
@@ -131,7 +134,7 @@ function threshold(points: HistoryPoint[], locale: Locale, color: Color): ChartD
 }
 
 function rowsChart({ points, locale }: Input, color: Color): ChartConfiguration {
-  const base = common(points, locale, color);
+  const base = common(points, color, { locale, shown: locale.number });
   const bars = (["unchanged", "updated", "inserted"] as const).map((name) => ({
     label: locale.t(`field.${name}`),
     data: points.map((point) => point[name]),
@@ -164,7 +167,7 @@ function rowsChart({ points, locale }: Input, color: Color): ChartConfiguration 
 }
 
 function durationChart({ points, locale }: Input, color: Color): ChartConfiguration {
-  const base = common(points, locale, color);
+  const base = common(points, color, { locale, shown: locale.duration });
   return {
     type: "bar",
     data: {
@@ -197,16 +200,14 @@ function durationChart({ points, locale }: Input, color: Color): ChartConfigurat
 
 type Options = NonNullable<ChartConfiguration<"line">["options"]>;
 
-function common(points: HistoryPoint[], locale: Locale, color: Color): Options {
+interface Shown {
+  locale: Locale;
+  /** A value of the chart, in its unit. */
+  shown(value: number): string;
+}
+
+function common(points: HistoryPoint[], color: Color, { locale, shown }: Shown): Options {
   const font = { family: "Inter Variable, system-ui, sans-serif", size: 11 };
-  const shown = (value: number | null, name: string | undefined) =>
-    value === null
-      ? "–"
-      : name === locale.t("field.duration")
-      ? locale.duration(value)
-      : value <= 1 && name !== undefined && !isRows(name, locale)
-      ? locale.percent(value)
-      : locale.number(value);
   return {
     animation: false,
     maintainAspectRatio: false,
@@ -238,8 +239,7 @@ function common(points: HistoryPoint[], locale: Locale, color: Color): Options {
         filter: (item) => item.raw !== null,
         callbacks: {
           title: (items) => locale.dateTime(points[items[0]!.dataIndex]!.created_at, "long"),
-          label: (item) =>
-            `${item.dataset.label}: ${shown(item.raw as number, item.dataset.label)}`,
+          label: (item) => `${item.dataset.label}: ${shown(item.raw as number)}`,
           footer: (items) => {
             const point = points[items[0]!.dataIndex]!;
             return `${point.run_label} · ${locale.t(`state.${point.status}` as "state.failed")}`;
@@ -275,6 +275,3 @@ function timeStyle(points: HistoryPoint[]): "short" | "time" {
   const times = points.map(({ created_at }) => Date.parse(created_at));
   return Math.max(...times) - Math.min(...times) < 86_400_000 ? "time" : "short";
 }
-
-const isRows = (name: string, { t }: Locale) =>
-  [t("field.inserted"), t("field.updated"), t("field.unchanged")].includes(name);

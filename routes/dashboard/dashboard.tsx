@@ -66,7 +66,7 @@ export function dashboardRoutes(
 ): (c: Context, problem: Problem) => Promise<Response> {
   const deps: DashboardDeps = { ...appDeps, assets: new Assets(), briefly: new Briefly() };
   const pages = new Hono();
-  const live = new LiveOverview(deps);
+  const live = LiveOverview.of(deps);
 
   // leaves alone what is compressed already, and streams of events
   pages.use(compress());

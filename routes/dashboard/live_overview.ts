@@ -4,11 +4,17 @@ import type { OverviewData } from "../../islands/overview.tsx";
 import type { AppDeps } from "../shared/deps.ts";
 import { say } from "../../vocabulary/messages.ts";
 import { Gate, staysOpen } from "../shared/load.ts";
-import { commonParts, partsOfLabels } from "./overview_page.tsx";
+import { type Common, commonParts, type OfLabel, partsOfLabels } from "./overview_page.tsx";
 
 /** A part of the overview as it is sent: its name and its JSON. */
 export type Part = { name: keyof OverviewData; json: string };
 type Listener = (parts: Part[]) => void;
+
+/** What is looked up. */
+interface Lookups {
+  common(): Promise<Common>;
+  ofLabels(labels: string[]): Promise<Map<string, OfLabel>>;
+}
 
 /** Who looks at the runs of one label, and what they know. */
 interface Label {
@@ -34,7 +40,8 @@ const LABELS_OF_A_CALLER = 20;
  * at, and there is none while nobody looks.
  */
 export class LiveOverview {
-  readonly #deps: AppDeps;
+  readonly #deps: Pick<AppDeps, "watch" | "status">;
+  readonly #lookups: Lookups;
   readonly #labels = new Map<string, Label>();
   readonly #gate = new Gate(MAX_LABELS, say("labels-looked-at", { n: MAX_LABELS }), {
     status: 429,
@@ -45,8 +52,17 @@ export class LiveOverview {
   #busy = false;
   #again = false;
 
-  constructor(deps: AppDeps) {
+  constructor(deps: Pick<AppDeps, "watch" | "status">, lookups: Lookups) {
     this.#deps = deps;
+    this.#lookups = lookups;
+  }
+
+  /** Of what a database says. */
+  static of(deps: AppDeps): LiveOverview {
+    return new LiveOverview(deps, {
+      common: () => commonParts(deps),
+      ofLabels: (labels) => partsOfLabels(deps, labels),
+    });
   }
 
   /**
@@ -102,8 +118,8 @@ export class LiveOverview {
     try {
       const labels = [...this.#labels.keys()];
       const [common, ofLabels] = await Promise.all([
-        commonParts(this.#deps),
-        partsOfLabels(this.#deps, labels),
+        this.#lookups.common(),
+        this.#lookups.ofLabels(labels),
       ]);
       const changed = changes(common, this.#common);
       for (const [label, { listeners, sent }] of this.#labels) {

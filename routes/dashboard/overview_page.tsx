@@ -2,7 +2,7 @@ import { type HealthLine, Overview, type OverviewData } from "../../islands/over
 import { incidentsMark } from "../../store/alerts.ts";
 import { historyPoints, pointsOfLabels, poolUse, recentAlerts } from "../../store/dashboard.ts";
 import { type DashboardDeps, Island, knownLabels, type Page } from "./page.tsx";
-import { databaseHealth } from "../../store/health.ts";
+import { type DatabaseHealth, databaseHealth } from "../../store/health.ts";
 import type { SchedulerView } from "../../store/jobs.ts";
 import { nextSchedules } from "../../store/schedules.ts";
 import { listRuns, runsOfLabels } from "../../store/run_views.ts";
@@ -114,8 +114,14 @@ function warningLine(text: string): HealthLine {
 }
 
 async function lookUpHealth(deps: AppDeps): Promise<HealthLine[]> {
-  const { workers, workersBusy, listening, draining, role } = deps.status();
-  const { problems, warnings, facts } = await databaseHealth(deps.sql, deps.config);
+  return linesOf(deps.status(), await databaseHealth(deps.sql, deps.config));
+}
+
+/** What is wrong first, then what works. */
+export function linesOf(
+  { workers, workersBusy, listening, draining, role }: ReturnType<AppDeps["status"]>,
+  { problems, warnings, facts }: DatabaseHealth,
+): HealthLine[] {
   const lines: HealthLine[] = [
     ...problems.map((text) => ({ level: "problem" as const, key: "", text })),
     ...warnings.map(warningLine),

@@ -142,7 +142,7 @@ function Pages({ search, page, total }: { search: string; page: number; total: n
           {page > 1 && (
             <a class="button" href={url(page - 1)} rel="prev">{t("history.previous")}</a>
           )}
-          {page * ROWS < total && (
+          {page * ROWS < total && page < MAX_PAGE && (
             <a class="button" href={url(page + 1)} rel="next">{t("history.next")}</a>
           )}
         </nav>

@@ -158,6 +158,9 @@ const isObject = (value: unknown): value is Json =>
 const isTable = (value: unknown): value is Json[] =>
   Array.isArray(value) && value.length > 0 && value.every(isObject);
 
+const isTime = (text: string) =>
+  /^\d{4}-\d{2}-\d{2}T\d{2}:/.test(text) && !Number.isNaN(Date.parse(text));
+
 /** Whatever a consumer reports: facts first, then objects, lists of objects as tables. */
 function ReportBody({ report }: { report: Json }) {
   const entries = Object.entries(report).sort(([a], [b]) => (a < b ? -1 : 1));
@@ -208,11 +211,12 @@ function Facts({ entries }: { entries: [string, unknown][] }) {
 }
 
 function Table({ rows }: { rows: Json[] }) {
-  const columns = Object.keys(rows[0]!).sort((a, b) =>
-    Number(typeof rows[0]![a] === "number") - Number(typeof rows[0]![b] === "number")
-  );
+  // a member that the first row lacks is a column as well
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const isNumber = (column: string) => rows.some((row) => typeof row[column] === "number");
+  const columns = names.sort((a, b) => Number(isNumber(a)) - Number(isNumber(b)));
   const words = useWords();
-  const className = (column: string) => typeof rows[0]![column] === "number" ? "num" : "";
+  const className = (column: string) => isNumber(column) ? "num" : "";
   return (
     <div class="table-scroll flat">
       <table class="table card-table two">
@@ -244,12 +248,14 @@ function Table({ rows }: { rows: Json[] }) {
 function Value({ name, value }: { name: string; value: unknown }) {
   const { number, maybe } = useLocale();
   if (value === null || value === undefined) return <>–</>;
-  if (name === "status") return <>{maybe(`state.${value}`) ?? value}</>;
+  if (name === "status" && typeof value === "string") {
+    return <>{maybe(`state.${value}`) ?? value}</>;
+  }
   if (name === "run_id" && typeof value === "string") {
     return <a href={`/etl/runs/${value}`}>{value.slice(0, 8)}</a>;
   }
   if (typeof value === "number") return <>{number(value)}</>;
-  if (typeof value === "string" && /^\d{4}-\d{2}-\d{2}T\d{2}:/.test(value)) {
+  if (typeof value === "string" && isTime(value)) {
     return <Time at={value} style="long" />;
   }
   return <>{typeof value === "string" ? value : JSON.stringify(value)}</>;

@@ -55,8 +55,8 @@ export function clientHeaders(init: RequestInit, token?: string): Headers {
 }
 
 function serverUrl(text: string): URL {
-  const url = URL.parse(/^https?:\/\//i.test(text) ? text : `http://${text}`);
-  if (url === null || url.hostname === "") {
+  const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
+  if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new UsageError(
       `--server must be an address such as http://127.0.0.1:8080, not '${text}'`,
     );

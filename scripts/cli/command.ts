@@ -60,8 +60,8 @@ export interface Call {
   resolvePath(path: string): string;
   /** Whether somebody can be asked: the standard input is a terminal. */
   canAsk: boolean;
-  /** Asks a question that yes answers by default. */
-  ask(question: string): boolean;
+  /** Asks a question, to which Enter alone is the answer `otherwise`. */
+  ask(question: string, otherwise: "yes" | "no"): boolean;
   /** A task as the user calls it: "deno task start", of the installed program "etl start". */
   task(name: string): string;
   /** What psql takes to reach the database; null where this process does not know. */

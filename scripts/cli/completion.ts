@@ -112,8 +112,7 @@ complete -F _etl etl
 }
 
 function zsh(commands: Completed[]): string {
-  const described = (name: string, help: string) =>
-    quoted(`${name.replaceAll(":", "\\:")}:${help.replaceAll("\n", " ")}`);
+  const described = (name: string, help: string) => quoted(`${name}:${help.replaceAll("\n", " ")}`);
   return `#compdef etl
 _etl() {
   local -a commands options actions

@@ -15,7 +15,7 @@ export const EXIT_MEANINGS: Record<keyof typeof EXIT, string> = {
   succeeded: "the command succeeded; if it waited for a run, the run succeeded",
   failed: "the run failed, or an unexpected error occurred",
   usage: "a wrong command, option or conf, or a refused request",
-  cancelled: "the run was cancelled",
+  cancelled: "the run was cancelled, or a question was answered with no",
   unreachable: "the server or its database does not answer",
   interrupted: "ended by Ctrl-C; the text before it says whether the run continues",
 };
@@ -33,7 +33,7 @@ export function exitCodeOfFailures(failed: number): ExitCode {
 
 /** The exit code for a request that was refused. */
 export function exitCodeOfProblem(problem: Problem): ExitCode {
-  if (problem.status === 503 || problem.type === "unavailable") return EXIT.unreachable;
+  if (problem.status === 503) return EXIT.unreachable;
   return problem.status < 500 ? EXIT.usage : EXIT.failed;
 }
 

@@ -94,10 +94,11 @@ async function execute(
     usesServer: server !== undefined,
     resolvePath: (path) => resolve(options.cwd, path),
     canAsk: options.canAsk ?? Deno.stdin.isTerminal(),
-    ask: (question) => {
+    ask: (question, otherwise) => {
       err.draw([]);
-      const answer = prompt(question)?.trim().toLowerCase() ?? "n";
-      return answer === "" || answer.startsWith("y");
+      // nothing at all is typed where the input ends
+      const typed = prompt(`${question} ${otherwise === "yes" ? "[Y/n]" : "[y/N]"}`) ?? "n";
+      return (typed.trim().toLowerCase() || otherwise).startsWith("y");
     },
     task: (name) => `${options.env.ETL_TOOL || "deno task"} ${name}`,
     psql: server === undefined && env.KPIS_PG_DSN ? '"$KPIS_PG_DSN"' : null,

@@ -130,20 +130,26 @@ async function ended({ code, out, err }: StartedCli) {
   return { code: await code, out: out.join("\n"), err: err.join("\n") };
 }
 
-async function inThisProcess(args: string[], { env }: CliOptions) {
+async function inThisProcess(args: string[], { env, typed }: CliOptions & { typed?: Typed }) {
   const { cli } = await import("../../scripts/cli/main.ts");
   const said = { out: "", err: "" };
-  const terminal = (to: keyof typeof said) =>
-    new Terminal({ isTerminal: false, colour: false, write: (text) => said[to] += text });
+  const terminal = (to: keyof typeof said, isTerminal: boolean) =>
+    new Terminal({ isTerminal, width: 160, colour: false, write: (text) => said[to] += text });
+  const { prompt } = globalThis;
+  globalThis.prompt = (question = "") => {
+    if (typed === undefined) throw new Error(`nobody is there to be asked: ${question}`);
+    typed.asked.push(question);
+    return typed.answer;
+  };
   const code = await cli({
     args,
     env: environment(env),
     projectDir: PROJECT_DIR,
     cwd: env.INIT_CWD ?? PROJECT_DIR,
-    canAsk: false,
-    out: terminal("out"),
-    err: terminal("err"),
-  });
+    canAsk: typed !== undefined,
+    out: terminal("out", false),
+    err: terminal("err", typed !== undefined),
+  }).finally(() => globalThis.prompt = prompt);
   return { code, out: said.out.replace(/\n$/, ""), err: said.err.replace(/\n$/, "") };
 }
 
@@ -159,10 +165,21 @@ function environment(env: Record<string, string>): Record<string, string> {
   };
 }
 
+/** What somebody types who is asked, null where the input ends, and what was asked. */
+export interface Typed {
+  answer: string | null;
+  asked: string[];
+}
+
 /** The command line with an engine of this process as its server, which listens as long as the scope lasts. */
 export function cliOf(
   engine: { request(path: string, init: RequestInit): Promise<Response> },
-): { etl: (...args: string[]) => ReturnType<typeof runCli> } & AsyncDisposable {
+): {
+  address: string;
+  etl: (...args: string[]) => ReturnType<typeof runCli>;
+  /** The same where somebody sits at a terminal. */
+  etlAsking: (typed: Typed, ...args: string[]) => ReturnType<typeof inThisProcess>;
+} & AsyncDisposable {
   const server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen: () => {} },
     ({ url, method, headers, body, signal }) => {
@@ -172,7 +189,9 @@ export function cliOf(
   );
   const env = { ETL_SERVER: `http://127.0.0.1:${server.addr.port}` };
   return {
+    address: env.ETL_SERVER,
     etl: (...args) => runCli(args, { env }),
+    etlAsking: (typed, ...args) => inThisProcess(args, { env, typed }),
     [Symbol.asyncDispose]: () => server.shutdown(),
   };
 }
@@ -181,8 +200,12 @@ export function cliOf(
 export interface Asked {
   method: string;
   path: string;
+  /** With its query as it was sent. */
+  url: string;
   query: Record<string, string>;
   headers: Record<string, string>;
+  text: string;
+  /** JSON as what it is, anything else as text. */
   body: unknown;
 }
 
@@ -197,11 +220,11 @@ export function answering(answers: Record<string, unknown>) {
       const url = new URL(path, "http://server");
       const text = await new Response(init.body ?? null).text();
       const { pathname } = url;
+      const headers = Object.fromEntries(new Headers(init.headers));
       asked.push({
-        ...{ method: init.method!, path: pathname },
+        ...{ method: init.method!, path: pathname, headers, url: path, text },
         query: Object.fromEntries(url.searchParams),
-        headers: Object.fromEntries(new Headers(init.headers)),
-        body: text && JSON.parse(text),
+        body: headers["content-type"] === "application/json" ? JSON.parse(text) : text,
       });
       const answer = answers[pathname];
       if (answer === undefined) {

@@ -1,6 +1,6 @@
 import { whereToLook } from "../../scripts/cli/commands/load.ts";
 import assert from "node:assert/strict";
-import { exitCodeOf, exitCodeOfProblem } from "../../scripts/cli/exit_codes.ts";
+import { exitCodeOf, exitCodeOfFailures, exitCodeOfProblem } from "../../scripts/cli/exit_codes.ts";
 import { cropped, printable, problemText, RIGHT, table } from "../../scripts/cli/text.ts";
 import { TerminalProblem } from "../../vocabulary/problem.ts";
 
@@ -68,6 +68,7 @@ Deno.test("exit codes tell the outcome of a run, and why a request was refused",
   const code = (status: number) =>
     exitCodeOfProblem(new TerminalProblem("bad-request", { detail: "", status }));
   assert.deepEqual([400, 404, 409, 422, 429, 500, 503].map(code), [2, 2, 2, 2, 2, 1, 4]);
+  assert.deepEqual([0, 1, 88, 89, 90, 5000].map(exitCodeOfFailures), [0, 11, 98, 99, 99, 99]);
 });
 
 Deno.test("a loaded table is shown with psql, or without its address on its own page", () => {

@@ -1,12 +1,22 @@
 import type { AlertAction, OpenIncident } from "../../../store/alerts.ts";
 import { post, request } from "../api.ts";
-import { type Command, printList } from "../command.ts";
-import { EXIT } from "../exit_codes.ts";
+import { type Action, type Call, type Command, printList, runAction } from "../command.ts";
+import { EXIT, type ExitCode } from "../exit_codes.ts";
+import { printable } from "../text.ts";
 
-const ACTIONS: Record<string, AlertAction> = {
+const HANDLED: Record<string, AlertAction> = {
   ack: "acknowledge",
   silence: "silence",
   close: "close",
+};
+
+const ACTIONS: Record<string, Action> = {
+  ...Object.fromEntries(
+    Object.keys(HANDLED).map((
+      name,
+    ) => [name, { needs: "the incident's fingerprint", run: handle }]),
+  ),
+  test: { run: test },
 };
 
 export const alert: Command = {
@@ -16,47 +26,57 @@ export const alert: Command = {
     `Without arguments lists the open incidents. ack: acknowledge; no more messages about it.
 silence: no messages for --minutes. close: it is over. test: send one message to each channel.`,
   arguments: [
-    { name: "action", help: "ack, silence, close or test", optional: true },
-    { name: "fingerprint", help: "of the incident", optional: true },
+    { name: "ACTION", help: "ack, silence, close or test; default: list them", optional: true },
+    { name: "FINGERPRINT", help: "of the incident", optional: true },
   ],
-  actions: () => [...Object.keys(ACTIONS), "test"],
+  actions: () => Object.keys(ACTIONS),
   options: {
     minutes: { type: "string", value: "N", help: "how long a silence lasts; default 60" },
   },
   examples: ["etl alert", "etl alert ack run_failed:nightly", "etl alert test"],
-  async run(call) {
-    const { args: [what, fingerprint], text, out } = call;
-    const api = await call.connect();
-    if (what === "test") {
-      const { channels } = await post<{ channels: string[] }>(api, "/api/alerts/test", {});
-      out.line(
-        channels.length === 0
-          ? "No server has a channel: set SLACK_WEBHOOK, ETL_SMTP_URL or another of docs/observability.md."
-          : `On its way to ${channels.join(", ")}.`,
-      );
-      return channels.length === 0 ? EXIT.failed : EXIT.succeeded;
-    }
-    const action = what === undefined ? undefined : ACTIONS[what];
-    if (action !== undefined && fingerprint !== undefined) {
-      await post(api, "/api/alerts/handle", {
-        fingerprint,
-        action,
-        ...(text.minutes === undefined ? {} : { minutes: Number(text.minutes) }),
-      });
-      out.line(`${fingerprint}: done`);
-      return EXIT.succeeded;
-    }
-    const { items } = await request<{ items: OpenIncident[] }>(api, "/api/alerts/open");
-    return printList(call, items, {
-      columns: [
-        ["FINGERPRINT", ({ fingerprint }) => fingerprint],
-        ["SINCE", ({ opened_at }) => opened_at.slice(0, 19).replace("T", " ")],
-        ["TIMES", ({ occurrences }) => String(occurrences)],
-        ["STATE", stateOf],
-      ],
-    });
-  },
+  run: (call) => call.args.length === 0 ? list(call) : runAction("alert", ACTIONS, call),
 };
+
+async function handle(call: Call, fingerprint: string): Promise<ExitCode> {
+  const { minutes } = call.text;
+  const handled = await post<unknown>(await call.connect(), "/api/alerts/handle", {
+    fingerprint,
+    action: HANDLED[call.args[0]!],
+    // what is no number goes as it is: the server says what would be right
+    ...(minutes === undefined ? {} : { minutes: Number(minutes) || minutes }),
+  });
+  call.out.line(call.flags.json ? JSON.stringify(handled) : `${printable(fingerprint)}: done`);
+  return EXIT.succeeded;
+}
+
+async function test(call: Call): Promise<ExitCode> {
+  const sent = await post<{ channels: string[] }>(await call.connect(), "/api/alerts/test", {});
+  const { channels } = sent;
+  call.out.line(
+    call.flags.json
+      ? JSON.stringify(sent)
+      : channels.length === 0
+      ? "No server has a channel: set SLACK_WEBHOOK, ETL_SMTP_URL or another of docs/observability.md."
+      : `On its way to ${channels.join(", ")}.`,
+  );
+  return channels.length === 0 ? EXIT.failed : EXIT.succeeded;
+}
+
+async function list(call: Call): Promise<ExitCode> {
+  const { items } = await request<{ items: OpenIncident[] }>(
+    await call.connect(),
+    "/api/alerts/open",
+  );
+  return printList(call, items, {
+    none: "No incident is open.",
+    columns: [
+      ["FINGERPRINT", ({ fingerprint }) => fingerprint],
+      ["SINCE", ({ opened_at }) => opened_at.slice(0, 19).replace("T", " ")],
+      ["TIMES", ({ occurrences }) => String(occurrences)],
+      ["STATE", stateOf],
+    ],
+  });
+}
 
 function stateOf({ silenced_until, silenced_by, acknowledged_by }: OpenIncident): string {
   if (silenced_until !== null && silenced_until > new Date().toISOString()) {
@@ -71,19 +91,24 @@ export const redeliver: Command = {
   description:
     `Redelivers the failed events of CONSUMER (alert consumer_failed), all of them or one, with new
 attempts. GET /api/consumers counts them.`,
-  arguments: [{ name: "consumer", help: "name of the consumer" }],
+  arguments: [{ name: "CONSUMER", help: "name of the consumer" }],
   options: { delivery: { type: "string", value: "ID", help: "only this delivery" } },
   examples: ["etl redeliver daily_extract"],
-  async run({ args: [consumer], text, out, connect }) {
+  async run({ args: [consumer], text, flags, out, connect }) {
     const query = text.delivery === undefined
       ? ""
       : `?delivery_id=${encodeURIComponent(text.delivery)}`;
-    const { redelivered } = await post<{ redelivered: number }>(
+    const done = await post<{ redelivered: number }>(
       await connect(),
       `/api/consumers/${encodeURIComponent(consumer!)}/redeliver${query}`,
       {},
     );
-    out.line(`${redelivered} ${redelivered === 1 ? "event waits" : "events wait"} again.`);
+    const { redelivered } = done;
+    out.line(
+      flags.json
+        ? JSON.stringify(done)
+        : `${redelivered} ${redelivered === 1 ? "event waits" : "events wait"} again.`,
+    );
     return EXIT.succeeded;
   },
 };

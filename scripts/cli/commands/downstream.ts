@@ -79,8 +79,8 @@ export const consumer: Command = {
 the newest event of its datasets, and rolls back. run: executes a registered consumer without an
 event (:since is -infinity).`,
   arguments: [
-    { name: "action", help: "list, try or run", optional: true },
-    { name: "name", help: "of the consumer", optional: true },
+    { name: "ACTION", help: "list, try or run", optional: true },
+    { name: "NAME", help: "of the consumer", optional: true },
   ],
   actions: () => ["list", "try", "run"],
   options: {},

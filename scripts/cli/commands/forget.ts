@@ -43,8 +43,9 @@ and WAL, audit entries of failed runs until their retention, and copies that con
       if (!call.canAsk || given === "-") {
         throw new UsageError("what is forgotten cannot be brought back: say --yes to agree");
       }
-      if (!call.ask(`Remove this key from all that is kept of ${printable(dataset)}? [Y/n] `)) {
-        return EXIT.succeeded;
+      if (!call.ask(`Remove this key from all that is kept of ${printable(dataset)}?`, "no")) {
+        call.err.line("Nothing was removed.");
+        return EXIT.cancelled;
       }
     }
     const done = await post<Forgotten>(

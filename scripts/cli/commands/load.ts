@@ -133,7 +133,7 @@ the first load the columns can be queried by name; with --typed they are columns
       }
     }
     if (asks) {
-      if (!call.ask(`Load it into ${tableOf(conf)}? [Y/n] `)) {
+      if (!call.ask(`Load it into ${tableOf(conf)}?`, "yes")) {
         call.err.line("Nothing was loaded.");
         return EXIT.cancelled;
       }
@@ -166,7 +166,8 @@ async function whatIsLoaded(what: string, call: Call): Promise<Loaded> {
   if (/^https?:\/\//i.test(what)) {
     const url = URL.parse(what);
     if (url === null) throw new UsageError(`'${what}' is not a URL`);
-    return { source: { type: "http", url: what }, name: basename(url.pathname) || url.hostname };
+    const name = basename(unescaped(url.pathname)) || url.hostname;
+    return { source: { type: "http", url: what }, name };
   }
   if (what === "-") {
     if (call.text.to === undefined) {
@@ -201,6 +202,15 @@ async function whatIsLoaded(what: string, call: Call): Promise<Loaded> {
     name: parts[fixed - 1] ?? "files",
     call,
   });
+}
+
+/** A path of a URL as it would be on a disk; one that is escaped wrongly as it is. */
+function unescaped(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 const isFolder = (path: string) => Deno.stat(path).then((info) => info.isDirectory, () => false);
@@ -259,9 +269,9 @@ function tableParts(text: string): [string | undefined, string] {
   return at < 0 ? [undefined, text] : [text.slice(0, at), text.slice(at + 1)];
 }
 
-/** `2026 Orders.csv.gz` is the table `t_2026_orders`. */
+/** `2026 Orders.csv.gz` is the table `t_2026_orders`; `orders.2026.csv` is another than `orders.2025.csv`. */
 function tableNameOf(name: string): string {
-  const words = name.replace(/(\.\w{1,8}){1,2}$/, "").toLowerCase().replace(/[^a-z0-9]+/g, "_")
+  const words = name.replace(/(\.\w{1,8})?(\.gz)?$/i, "").toLowerCase().replace(/[^a-z0-9]+/g, "_")
     .replace(/^_+|_+$/g, "").slice(0, 50);
   if (words === "") return "loaded";
   return /^[a-z]/.test(words) ? words : `t_${words}`;
@@ -291,7 +301,7 @@ function checkFields({ events, rejected }: Preview, { source }: Conf): void {
     if (typeof name !== "string" || fields.has(name) || name.includes(".")) continue;
     const meant = nearestName(name, [...fields]);
     throw new UsageError(
-      `there is no field '${name}'${meant === undefined ? "" : `; did you mean ${meant}?`} ` +
+      `there is no field '${name}'${meant === undefined ? "." : `; did you mean ${meant}?`} ` +
         `The records have: ${[...fields].slice(0, 40).map((field) => printable(field)).join(", ")}`,
     );
   }
@@ -382,7 +392,7 @@ async function tellRejected(
   { run: { run_id, counts }, sent }: { run: RunDetail; sent: string | undefined },
 ): Promise<void> {
   const named = (text: string) =>
-    printable(sent === undefined ? text : text.replace(REQUEST_BODY, () => sent));
+    printable(sent === undefined ? text : text.replaceAll(REQUEST_BODY, () => sent));
   const { items } = await request<{ items: QuarantineView[] }>(
     api,
     `/api/etl/runs/${run_id}/quarantine?limit=${SHOWN_REJECTED}`,

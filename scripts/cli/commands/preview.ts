@@ -86,11 +86,6 @@ function tableLines({ table }: Preview): string[] {
 
 const ROOM = { event_id: 32, event_type: 20 };
 
-/** What a table may take: the terminal's width, elsewhere enough to read. */
-function widthOf(out: Terminal): number {
-  return out.isTerminal ? Deno.consoleSize().columns : 160;
-}
-
 function eventTable(out: Terminal, { events, counts }: Preview): string[] {
   const canonical = new Canonicalizer();
   const hasVersion = events.some(({ version }) => version !== null);
@@ -108,7 +103,7 @@ function eventTable(out: Terminal, { events, counts }: Preview): string[] {
     columns.filter(([title]) =>
       !(title === "occurred_at" && !hasTime || title === "version" && !hasVersion)
     ),
-    widthOf(out),
+    out.width,
   );
   const more = counts.events - events.length;
   return [
@@ -149,7 +144,7 @@ function rejectedTable(out: Terminal, { rejected, rules, counts }: Preview): str
       ["why", ({ message }) => message, { maxWidth: 70 }],
       ["as it was read", ({ raw }) => raw],
     ],
-    widthOf(out),
+    out.width,
   );
   return [
     out.paint("red", `Rejected ${count(counts.rejected)}`) +

@@ -95,7 +95,7 @@ The exit code is 0 if every table was replicated, otherwise 10 plus the number o
     const asks = call.err.isTerminal && !call.flags.yes && !call.flags.json && call.canAsk;
     if (asks && todo.length > 0) {
       const what = asked.cron === null ? "Replicate" : "Schedule";
-      if (!call.ask(`${what} ${tables(todo.length)} into ${asked.group}? [Y/n] `)) {
+      if (!call.ask(`${what} ${tables(todo.length)} into ${asked.group}?`, "yes")) {
         call.err.line("Nothing was changed.");
         return EXIT.cancelled;
       }

@@ -144,7 +144,7 @@ function resultLines(out: Terminal, result: ValidationResult): string[] {
       ["COLUMN", ({ expectation_config }) => columnOf(expectation_config.kwargs), { maxWidth: 40 }],
       ["FOUND", found],
     ],
-    out.isTerminal ? Deno.consoleSize().columns : 200,
+    out.width,
   );
   return [
     out.paint("bold", title!),
