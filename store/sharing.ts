@@ -33,7 +33,7 @@ export async function noteNoHelp(
   { serverId, why }: { serverId: string; why: NoHelp[] },
 ): Promise<void> {
   await sql`update etl.runs set sharing = jsonb_set(coalesce(sharing, '{}'), '{left}',
-      coalesce(sharing -> 'left', '{}') || jsonb_build_object(${serverId}::text, ${why}::text[])), revision = revision + 1
+      coalesce(sharing -> 'left', '{}') || jsonb_build_object(${serverId}::text, ${why}::text[]))
     where run_id = ${runId} and attempt = ${attempt} and state = 'running'`;
 }
 

@@ -1938,4 +1938,108 @@ export const RUNS: Mutant[] = [
     breaks: "a changed backup is restored as far as its length fits",
     tests: ["integration/backup_files_test.ts: a truncated"],
   },
+  {
+    id: "runs/sharing-said-kept",
+    file: "store/sharing.ts",
+    find: "coalesce(sharing -> 'left', '{}') ||",
+    replace: "'{}'::jsonb ||",
+    breaks: "of several servers that do not help, only the last says why",
+    tests: ["integration/sharing_steps_test.ts: what servers say"],
+  },
+  {
+    id: "runs/sharing-said-now",
+    file: "store/sharing.ts",
+    find: "and attempt = ${attempt} and state = 'running'`",
+    replace: "`",
+    breaks: "what a server said of an earlier attempt is told of the current one",
+    tests: ["integration/sharing_steps_test.ts: what servers say"],
+  },
+  {
+    id: "runs/sharing-offer-of-attempt",
+    file: "store/sharing.ts",
+    find: `where run_id = \${run_id} and attempt = \${attempt}\`;
+}
+
+/** Why a server does`,
+    replace: `where run_id = \${run_id}\`;
+}
+
+/** Why a server does`,
+    breaks: "an attempt that was replaced says why the run is on one server",
+    tests: ["integration/sharing_steps_test.ts: what servers say"],
+  },
+  {
+    id: "runs/sharing-not-itself",
+    file: "store/sharing.ts",
+    find: "server_id <> ${serverId} and version",
+    replace: "version",
+    breaks: "a server alone offers its runs to others and waits for keys that nobody exchanges",
+    tests: ["integration/sharing_steps_test.ts: another server can help"],
+  },
+  {
+    id: "runs/sharing-same-version",
+    file: "store/sharing.ts",
+    find: "and version = ${version} and seen_until",
+    replace: "and seen_until",
+    breaks: "a run is offered although all other servers are of another version",
+    tests: ["integration/sharing_steps_test.ts: another server can help"],
+  },
+  {
+    id: "runs/sharing-heard-of",
+    file: "store/sharing.ts",
+    find: "and seen_until > clock_timestamp()",
+    replace: "",
+    breaks: "a run is offered to servers that are gone",
+    tests: ["integration/sharing_steps_test.ts: another server can help"],
+  },
+  {
+    id: "runs/sharing-publishing-is-prepared",
+    file: "store/sharing.ts",
+    find: "h.state in ('prepared', 'publishing')",
+    replace: "h.state in ('prepared')",
+    breaks: "a chunk that is being published counts as not prepared",
+    tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
+  },
+  {
+    id: "runs/sharing-progress-new",
+    file: "store/sharing.ts",
+    find:
+      "and not exists (select from unnest(${known.published}::integer[]) as k (no) where k.no = c.chunk_no)",
+    replace: "",
+    breaks: "chunks of other servers are counted again with every look",
+    tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
+  },
+  {
+    id: "runs/sharing-progress-prepared-new",
+    file: "store/sharing.ts",
+    find:
+      "and not exists (select from unnest(${known.prepared}::integer[]) as k (no) where k.no = h.chunk_no)",
+    replace: "",
+    breaks: "chunks that others have prepared are told of with every look",
+    tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
+  },
+  {
+    id: "runs/sharing-written",
+    file: "store/sharing.ts",
+    find: "'written', c.inserted + c.updated",
+    replace: "'written', c.inserted",
+    breaks: "updates of other servers are not counted as written",
+    tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
+  },
+  {
+    id: "runs/sharing-progress-of-attempt",
+    file: "store/sharing.ts",
+    find: "and s.attempt = ${of.attempt}`",
+    replace: "`",
+    breaks: "an attempt that was replaced goes on with what others do for the next one",
+    tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
+  },
+  {
+    id: "runs/sharing-only-holder",
+    file: "store/sharing.ts",
+    find: "if (!row!.stored) throw new FencedOut(fence);",
+    replace: "",
+    breaks: "a server whose chunk was given to another stores its spill as the one that counts",
+    tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
+  },
 ];
