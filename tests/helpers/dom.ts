@@ -107,6 +107,9 @@ export class FakeNode {
   focus() {
     this.focused++;
   }
+  showModal() {
+    this.setAttribute("open", "");
+  }
 
   /** All inside that fit, itself among them. */
   all(fits: (node: FakeNode) => boolean): FakeNode[] {
@@ -183,6 +186,7 @@ export class Living implements Disposable {
   readonly document = Object.assign(new FakeNode("document"), {
     title: "",
     hidden: false,
+    activeElement: null,
     documentElement: Object.assign(new FakeNode("html"), { lang: "en" }),
     createElementNS: (_: string, name: string) => new FakeNode(name),
     createElement: (name: string) => new FakeNode(name),
