@@ -54,6 +54,9 @@ Deno.test("a file is chosen by its folders, with its size, and leaves the list",
   assert.match(living.root.textContent, /Only the first 500 are shown/);
   await living.type(living.one("input", "Find a file"), "ONE");
   assert.deepEqual(list(), ["up", "One.csv 99.9 kB"]);
+  await living.type(living.one("input", "Find a file"), "nowhere");
+  assert.doesNotMatch(living.root.textContent, /No files here/);
+  await living.type(living.one("input", "Find a file"), "one");
   await living.click("button", "One.csv");
   assert.deepEqual(chosen, ["a&b/One.csv"]);
   assert.equal(textOf(living.html), "Choose a file");
@@ -70,22 +73,27 @@ Deno.test("a file is chosen by its folders, with its size, and leaves the list",
 });
 
 Deno.test("a folder that cannot be listed says why; an empty one, and one that was left, say so", async () => {
+  const root = Promise.withResolvers();
   const late = Promise.withResolvers();
-  const { living, list } = await picker("gone/a.csv", {
+  const { living, list } = await picker("late/a.csv", {
     answers: {
-      [listing("")]: () => late.promise,
-      [listing("empty")]: { entries: [], more: false },
+      [listing("late")]: () => late.promise,
+      [listing("")]: { entries: [folder("gone")], more: false },
     },
   });
   using _ = living;
   await living.click("button", "Choose a file");
-  assert.match(textOf(element(living.html, "div", "notice is-problem")), /^no GET .*gone$/);
   await living.click("button", "up");
-  assert.deepEqual(living.root.all((node) => node.getAttribute("role") === "alert"), []);
+  await living.do(() => late.resolve(answers[listing("a&b")]));
+  assert.deepEqual(list(), ["gone"]);
+  living.answers[listing("")] = () => root.promise;
+  await living.click("button", "gone");
+  assert.match(textOf(element(living.html, "div", "notice is-problem")), /^no GET .*gone$/);
+  assert.deepEqual(list(), ["up"]);
+  await living.click("button", "up");
+  // not known yet
+  assert.equal(elements(living.html, "div", "notice").length, 0);
   assert.deepEqual(list(), []);
-  await living.click("button", "Close");
-  await living.do(() => late.resolve(answers[listing("")]));
-  assert.equal(textOf(living.html), "Choose a file");
   const { living: empty } = await picker("empty/a.csv", {
     answers: { [listing("empty")]: { entries: [], more: false } },
   });
