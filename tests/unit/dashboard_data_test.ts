@@ -246,6 +246,7 @@ Deno.test("a key is one column or several, in the order in which they were chose
   using _ = living;
   assert.deepEqual(checked(), ["id is (part of) the key"]);
   await check("deep.n is (part of) the key", true);
+  assert.deepEqual(checked(), ["id is (part of) the key", "deep.n is (part of) the key"]);
   await check("at is (part of) the key", true);
   await check("id is (part of) the key", false);
   await check("deep.n is (part of) the key", false);
