@@ -82,7 +82,7 @@ Deno.test("numbers, ratios and durations are in the viewer's digits", () => {
   // the same number is written in two ways where both are asked for
   assert.deepEqual([spanish.number(0.5), spanish.number(0.5, { style: "percent" })], [
     "0,5",
-    "50 %",
+    "50\u00a0%",
   ]);
 });
 
