@@ -299,7 +299,7 @@ Deno.test("what has changed takes its place, and what has not stays; a lost stre
   assert.equal(stream!.url, "/etl/events?run_label=a%26b");
   assert.equal(textOf(element(living.html, "span", "live-mark")), "Connecting");
   await living.do(() => stream!.onopen!());
-  assert.equal(textOf(element(living.html, "span", "live-mark")), "Live");
+  assert.equal(textOf(element(living.html, "span", "live-mark is-live")), "Live");
   await living.do(() =>
     stream!.tell("parts", { health: [{ level: "problem", key: "", text: "down" }] })
   );

@@ -10,6 +10,7 @@ import {
 } from "../../islands/lib/context.tsx";
 import { LocaleProvider } from "../../islands/lib/context.tsx";
 import { createLocale } from "../../islands/lib/locale.ts";
+import { inSpanish, say } from "../../vocabulary/messages.ts";
 import { en } from "../../islands/i18n/en.ts";
 import { es } from "../../islands/i18n/es.ts";
 import { Notice, Prose, Said, StateBadge, Symbols, Time } from "../../islands/ui/elements.tsx";
@@ -71,6 +72,8 @@ Deno.test("what the server says is said in the viewer's language, or marked as E
   const said = (look: Look) => htmlOf(Said, { text: "not <known>" }, look);
   assert.equal(said({ lang: "es" }), '<span lang="en">not &lt;known></span>');
   assert.equal(said({}), "<span>not &lt;known></span>");
+  const known = { text: say("form-expected", {}) };
+  assert.equal(htmlOf(Said, known, { lang: "es" }), `<span>${inSpanish(known.text)}</span>`);
 });
 
 Deno.test("numbers, ratios and durations are in the viewer's digits", () => {
@@ -156,6 +159,11 @@ function Clock() {
 
 Deno.test("an island begins as the server rendered it, then goes on in the browser's own zone", async () => {
   const settings = { lang: "en", tag: "en", zone: "Asia/Tokyo", messages: en } as const;
+  // the zone of this machine may be any
+  const { DateTimeFormat } = Intl;
+  const seoul = () => ({ resolvedOptions: () => ({ timeZone: "Asia/Seoul" }) });
+  using _zone = { [Symbol.dispose]: () => void Object.assign(Intl, { DateTimeFormat }) };
+  Object.assign(Intl, { DateTimeFormat: new Proxy(DateTimeFormat, { apply: seoul }) });
   using living = await Living.of(() => null, {});
   const provider = h(LocaleProvider, { settings, now: 5, children: h(Clock, {}) });
   await living.do(() => {
@@ -163,7 +171,7 @@ Deno.test("an island begins as the server rendered it, then goes on in the brows
     assert.equal(textOf(living.html), "Asia/Tokyo 5");
   });
   const [zone, now] = textOf(living.html).split(" ");
-  assert.equal(zone, Intl.DateTimeFormat().resolvedOptions().timeZone);
+  assert.equal(zone, "Asia/Seoul");
   assert.ok(Number(now) > 5);
   const utc = await Living.of(() => null, {});
   using _ = utc;
@@ -227,6 +235,8 @@ Deno.test("what a call is answered with is a value, exact digits or text; what i
     await refused(Response.json({ detail: "wrong <x>", errors }, { status: 422 })),
     ["wrong <x>", 422, errors],
   );
+  answer = Response.json({ detail: "gone" }, { status: 404 });
+  await assert.rejects(asked({ asText: true }), { message: "gone" });
   assert.deepEqual(await refused(new Response("<html>", { status: 502 })), [
     "offline (502)",
     502,
