@@ -53,13 +53,12 @@ export function compileSchema(schema: Record<string, unknown>): ValidateFunction
 const compiled = new WeakMap<Record<string, unknown>, ValidateFunction>();
 
 function newValidator(schema: Record<string, unknown>): ValidateFunction {
-  if (jsonText(schema).length > MAX_SCHEMA) {
-    throw refused(say("schema-too-long", { n: MAX_SCHEMA }));
-  }
-  // Schemas of earlier drafts are read as 2020-12: their meta-schemas are not at hand.
-  // Ajv compares doubles, and knows no other numbers.
-  const { $schema: _dialect, ...rest } = JSON.parse(jsonText(schema));
   try {
+    const text = jsonText(schema);
+    if (text.length > MAX_SCHEMA) throw refused(say("schema-too-long", { n: MAX_SCHEMA }));
+    // Schemas of earlier drafts are read as 2020-12: their meta-schemas are not at hand.
+    // Ajv compares doubles, and knows no other numbers.
+    const { $schema: _dialect, ...rest } = JSON.parse(text);
     refuseMultiplied(rest);
     const validate = newAjv().compile(rest);
     // a schema that refers to itself without looking at a part of the value never ends
@@ -126,13 +125,15 @@ function pointedAt(root: unknown, ref: string): unknown {
     return undefined;
   }
   const path = ref === "#" ? [] : text.split("/");
-  return path.reduce((part: unknown, name) => {
-    const key = name.replaceAll("~1", "/").replaceAll("~0", "~");
+  return path.map(unescaped).reduce((part: unknown, key) => {
     return typeof part === "object" && part !== null && Object.hasOwn(part, key)
       ? (part as Record<string, unknown>)[key]
       : undefined;
   }, root);
 }
+
+/** A name as it is, of a JSON pointer (RFC 6901). */
+const unescaped = (name: string) => name.replaceAll("~1", "/").replaceAll("~0", "~");
 
 /** What the bounds of a schema say, by their keywords. */
 const BOUNDS = {
@@ -159,7 +160,7 @@ const shown = (value: unknown) => {
 function describeError(errors: ErrorObject[] | null | undefined): Message {
   const { instancePath = "", keyword = "schema", params = {}, message = "is not valid" } =
     errors?.[0] ?? {};
-  const at = instancePath.slice(1).replaceAll("/", ".") || say("the-payload", {});
+  const at = instancePath.slice(1).split("/").map(unescaped).join(".") || say("the-payload", {});
   if (Object.hasOwn(BOUNDS, keyword)) {
     return say(BOUNDS[keyword as keyof typeof BOUNDS], { at, n: params.limit });
   }

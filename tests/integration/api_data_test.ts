@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { startEngine } from "../helpers/engine.ts";
 import { ask, problemOf } from "../helpers/problems.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 Deno.test("POST /api/etl/run: CSV, NDJSON and Parquet bodies with parameters in the query", async (t) => {
   await using engine = await startEngine(t, { queue: true });
@@ -179,6 +180,44 @@ Deno.test("inline records over HTTP keep every digit; what cannot be stored is q
     { event_id: "9007199254740993", text: '{"n": 12345678901234567890, "id": 9007199254740993}' },
     { event_id: "{{today}}", text: '{"id": "{{today}}"}' },
   ]);
+});
+
+Deno.test("thousands of inline records are all loaded, each once", async (t) => {
+  await using engine = await startEngine(t, { queue: true });
+  const records = Array.from({ length: 2_500 }, (_, id) => ({ id, n: id % 7 }));
+  const source = { type: "inline", name: "s", key: "id", records };
+  const run = await (await engine.post("/api/etl/run?wait=true", { source })).json();
+  assert.deepEqual([run.counts.records_read, run.counts.inserted], [2_500, 2_500]);
+  const [sum] = await engine.sql`select count(*)::int as n, count(distinct event_id)::int as ids,
+    sum((payload ->> 'n')::int)::int as of from public.etl_improved_events`;
+  assert.deepEqual({ ...sum }, {
+    n: 2_500,
+    ids: 2_500,
+    of: records.reduce((a, { n }) => a + n, 0),
+  });
+});
+
+Deno.test("a body that is refused, or that another server runs, leaves no file, no place taken and no connection", async (t) => {
+  await using engine = await startEngine(t, {
+    workers: 1,
+    env: { ETL_MAX_UPLOADS: "1", ETL_ROLE: "api" },
+  });
+  const left = async () => ({
+    files: (await Array.fromAsync(Deno.readDir(engine.config.spoolDir)))
+      .filter(({ isFile }) => isFile).map(({ name }) => name),
+    connections: (await engine.sql`select from pg_stat_activity
+      where datname = current_database() and application_name = 'etl-improved upload'`).length,
+  });
+  for (let i = 0; i < 3; i++) {
+    const refused = await problemOf(await ask(engine, "", "text/csv", ""));
+    assert.match(refused.detail, /empty/);
+  }
+  const large = `id,text\n1,${"x".repeat(9 << 20)}\n`;
+  assert.equal((await ask(engine, "key=id", "text/csv", large)).status, 202);
+  assert.equal((await ask(engine, "key=id", "text/csv", "id\n1\n")).status, 202);
+  // a backend goes a moment after its connection is closed
+  await waitFor(async () => (await left()).connections === 0);
+  assert.deepEqual(await left(), { files: [], connections: 0 });
 });
 
 Deno.test("a name that stands twice in one object of a JSON body is warned of", async (t) => {

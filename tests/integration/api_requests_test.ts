@@ -183,6 +183,15 @@ Deno.test("the body of Airflow's REST API is understood: {conf: {…}}, and noth
     (await refused.json()).detail,
     /only conf is taken, not dag_run_id.*Idempotency-Key/,
   );
+  const none = await engine.post("/api/etl/run", { conf: null });
+  assert.equal(none.status, 202, "Airflow's conf may be null");
+  const ours = await problemOf(await engine.post("/api/etl/run", { conf: {}, batch_size: 5 }));
+  assert.equal(ours.type, "/api/problems/unknown-parameter");
+  assert.deepEqual(
+    ours.errors!.map(({ field }) => field),
+    ["conf"],
+    "batch_size is no word of Airflow",
+  );
   await engine.sql`insert into etl.variables (name, value) values ('etl_improved__pool', '"nope"')`;
   const problem = await (await engine.post("/api/etl/run", {})).json();
   assert.match(

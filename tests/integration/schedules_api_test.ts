@@ -7,7 +7,7 @@ Deno.test("a schedule is made, shown, listed, changed and removed, and each chan
   await using engine = await startEngine(t);
   const made = await put(engine, "nightly", {
     cron: " 30  2 * * 1-5",
-    time_zone: "Europe/Madrid",
+    time_zone: "europe/madrid",
     conf: { batch_size: 7 },
   });
   assert.equal(made.status, 201);
@@ -16,6 +16,7 @@ Deno.test("a schedule is made, shown, listed, changed and removed, and each chan
     [shown.cron, shown.cron_words, shown.missed, shown.grace_seconds, shown.overlap, shown.active],
     ["30 2 * * 1-5", "At 02:30, Monday through Friday", "last", 120, "skip", true],
   );
+  assert.equal(shown.time_zone, "Europe/Madrid");
   assert.deepEqual([shown.paused, shown.description, shown.last_slot, shown.problem], [
     false,
     null,
@@ -123,6 +124,11 @@ Deno.test("everything that is wrong with a schedule is told in one answer, as a 
   ) assert.equal((await problemOf(await put(engine, "bad", body))).status, 400);
   assert.equal((await problemOf(await put(engine, "1bad", { cron: "@daily" }))).status, 400);
   assert.equal((await engine.sql`select from etl.schedules`).length, 0);
+  // what no database can hold is told by its field
+  const nul = await problemOf(
+    await put(engine, "bad", { cron: "@daily", conf: { run_label: "a\u0000", pool: "p" } }),
+  );
+  assert.deepEqual(nul.errors!.map(({ field }) => field), ["conf.run_label"]);
   // slots are filled in before the conf is judged
   await ok(
     await put(engine, "filled", {
@@ -149,6 +155,13 @@ Deno.test("a schedule may run a saved configuration, which is followed when it c
     conf: { configuration: "x" },
   });
   assert.equal((await problemOf(other)).errors![0]!.field, "configuration");
+  await ok(
+    await put(engine, "s", {
+      cron: "@hourly",
+      configuration: "nightly",
+      conf: { configuration: "nightly" },
+    }),
+  );
   const { run_id } = await ok<{ run_id: string }>(await engine.post("/api/schedules/s/run"));
   const run = await engine.run(run_id);
   assert.deepEqual([run.params.batch_size!.value, run.params.batch_size!.origin], [

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { compilePayloadSchema } from "../../pipeline/expectations/expectations.ts";
+import { payloadSchemaErrors } from "../../pipeline/expectations/json_schema.ts";
 import type { Json } from "../../pipeline/numbers.ts";
 import { zodPayloadCheck } from "../../pipeline/user_code/hosted_modules.ts";
 import { inSpanish } from "../../vocabulary/messages.ts";
@@ -66,6 +67,78 @@ Deno.test("compilePayloadSchema() refuses what is no schema", () => {
       { enum: Array.from({ length: 50_000 }, (_, i) => `value ${i}`) },
     ]
   ) assert.throws(() => compilePayloadSchema(wrong), Problem, JSON.stringify(wrong).slice(0, 80));
+});
+
+Deno.test("compilePayloadSchema() refuses a schema whose definitions each refer twice to the one before, whatever refers", () => {
+  const names = (n: number) => ({ $ref: `#/$defs/d~1${n}%25` });
+  const twice = (each: (of: object) => object) => ({
+    ...{ properties: { a: names(20) } },
+    $defs: Object.fromEntries([
+      ["d/0%", { type: "number" }],
+      ...Array.from({ length: 20 }, (_, n) => [`d/${n + 1}%`, each(names(n))]),
+    ]),
+  });
+  for (
+    const each of [
+      (of: object) => ({ allOf: [of, of] }),
+      (of: object) => ({ anyOf: [of, of] }),
+      (of: object) => ({ oneOf: [of, of] }),
+      (of: object) => ({ not: of, allOf: [of] }),
+      (of: object) => ({ if: of, allOf: [of] }),
+      (of: object) => ({ then: of, allOf: [of] }),
+      (of: object) => ({ else: of, allOf: [of] }),
+      (of: object) => ({ dependentSchemas: { x: of, y: of } }),
+      (of: object) => ({ $ref: (of as { $ref: string }).$ref, allOf: [of] }),
+    ]
+  ) {
+    assert.throws(
+      () => compilePayloadSchema(twice(each)),
+      /applies more than 10000 subschemas to one value/,
+      `${each}`,
+    );
+  }
+  // what is applied to parts of a value is bounded by the value
+  compilePayloadSchema(twice((of) => ({ properties: { x: of, y: of } })));
+  compilePayloadSchema(twice((of) => ({ allOf: [of] })));
+});
+
+Deno.test("compilePayloadSchema() takes unknown words, formats and other drafts as annotations, and as much as fits", () => {
+  const check = compilePayloadSchema({
+    $schema: "http://json-schema.org/draft-04/schema#",
+    properties: { a: { format: "email", unit: "km" } },
+  });
+  assert.equal(check({ a: "no e-mail" }), null);
+  const long = (length: number) => ({ properties: { a: { description: "x".repeat(length) } } });
+  assert.equal(compilePayloadSchema(long(199_000))({ a: 1 }), null);
+  assert.throws(() => compilePayloadSchema(long(200_000)), /larger than 200000 characters/);
+  let deep: Record<string, unknown> = {};
+  for (let i = 0; i < 20_000; i++) deep = { not: deep };
+  assert.throws(() => compilePayloadSchema(deep), Problem);
+});
+
+Deno.test("compilePayloadSchema() names a field as it is called, and cuts what it shows of a schema", () => {
+  const values = Array.from({ length: 100 }, (_, i) => `value ${i}`);
+  const check = compilePayloadSchema({
+    properties: { "km/h ~ mph": { enum: values }, of: { properties: { big: { type: "string" } } } },
+  });
+  const text = JSON.stringify(values).slice(1, 200);
+  assert.equal(check({ "km/h ~ mph": 1 })!.message, `km/h ~ mph must be one of: ${text}…`);
+  // a list in a part of the record is looked at, too
+  assert.equal(check({ of: { big: [2n ** 60n] } })!.message, "of.big must be of type string");
+  const integers = compilePayloadSchema({
+    properties: { a: { type: "array", items: { type: "integer" } } },
+  });
+  assert.equal(integers({ a: [2n ** 60n] }), null);
+  assert.equal(integers({ a: [2n ** 60n, "x"] })!.message, "a.1 must be of type integer");
+});
+
+Deno.test("payloadSchemaErrors() takes no schema for none, and a list for no schema", () => {
+  assert.deepEqual(payloadSchemaErrors(undefined), []);
+  assert.deepEqual(payloadSchemaErrors({ type: "object" }), []);
+  for (const wrong of [null, [], "text", 1]) {
+    assert.deepEqual(payloadSchemaErrors(wrong).map(({ field }) => field), ["meta.payload_schema"]);
+  }
+  assert.match(payloadSchemaErrors({ type: "nonsense" })[0]!.message, /JSON Schema/);
 });
 
 Deno.test("zodPayloadCheck() checks by a schema of the user's own", () => {
