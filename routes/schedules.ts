@@ -147,7 +147,7 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
     }),
     async (c) => {
       const { name } = c.req.valid("param");
-      const { until = null } = (c.req.valid("json" as never) ?? {}) as { until?: string | null };
+      const { until = null } = c.req.valid("json" as never) as { until?: string | null };
       const { time_zone } = await knownSchedule(deps, name);
       const end = until === null
         ? null

@@ -68,7 +68,9 @@ export class Terminal {
   draw(lines: string[]): void {
     if (!this.isTerminal) return;
     this.#erase();
-    this.#write(lines.map((line) => `${line}\n`).join(""));
+    if (lines.length === 0) return;
+    // what is wider than the terminal is cut there: a second row would stay when it is drawn over
+    this.#write(`\x1b[?7l${lines.map((line) => `${line}\n`).join("")}\x1b[?7h`);
     this.#drawn = lines.length;
   }
 

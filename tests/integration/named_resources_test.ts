@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { problemOf } from "../helpers/problems.ts";
-import { waitFor } from "../helpers/wait_for.ts";
 
 const send = (engine: Engine, method: string, path: string, body?: unknown) =>
   engine.request(`/api/${path}`, {
@@ -62,6 +61,8 @@ Deno.test("a variable holds any value but none; one of a parameter, a retention 
     const [field] = await refused("etl_maintenance__retention_days_events", days);
     assert.equal(field, "retention_days_events");
   }
+  assert.ok((await put("etl_improved__batch_size", 5)).ok);
+  assert.equal((await refused("etl_improved__batch_size", -5))[0], "batch_size");
   assert.ok((await put("etl_consumer__trend_window", 5)).ok);
   assert.equal((await refused("etl_consumer__trend_window", "many"))[0], "trend_window");
   assert.match((await refused("etl_consumer__trend_windw", 5))[1]!, /did you mean trend_window/);
@@ -76,7 +77,7 @@ Deno.test("a variable holds any value but none; one of a parameter, a retention 
 });
 
 Deno.test("a pool's slots may be none; the default one stays, and so does one that is used; more slots admit at once", async (t) => {
-  await using engine = await startEngine(t, { queue: true });
+  await using engine = await startEngine(t, { workers: 1 });
   const put = (name: string, body: unknown) => send(engine, "PUT", `pools/${name}`, body);
   assert.equal((await put("small", { slots: 0 })).status, 201);
   assert.equal((await problemOf(await put("small", { slots: 1001 }))).status, 400);
@@ -89,8 +90,9 @@ Deno.test("a pool's slots may be none; the default one stays, and so does one th
   assert.match(used.detail, /small/);
   const shown = await (await put("small", { slots: 1, per_server: true })).json();
   assert.deepEqual([shown.slots, shown.per_server], [1, true]);
-  // nobody but the change looks whether it may begin
-  await waitFor(async () => (await engine.run(run_id)).state === "succeeded");
+  const [admitted] = await engine.sql<{ at: string | null }[]>`
+    select admitted_at as at from etl.runs where run_id = ${run_id}`;
+  assert.notEqual(admitted!.at, null, "nobody but the change has looked whether it may begin");
   const back = await (await put("small", { slots: 2 })).json();
   assert.equal(back.per_server, false);
 });

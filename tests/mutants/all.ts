@@ -1,4 +1,5 @@
 import type { Mutant } from "./mutant.ts";
+import { AUTO } from "./auto.ts";
 import { ACCESS } from "./access.ts";
 import { EXPECTATIONS } from "./expectations.ts";
 import { LOAD } from "./load.ts";
@@ -14,6 +15,7 @@ import { WORDS } from "./words.ts";
 
 /** Every mutant, by topic. */
 export const MUTANTS: Mutant[] = [
+  ...AUTO,
   ...ACCESS,
   ...EXPECTATIONS,
   ...LOAD,

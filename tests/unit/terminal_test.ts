@@ -21,13 +21,14 @@ Deno.test("bar() stays in its width", () => {
 
 Deno.test("count() groups thousands", () => assert.equal(count(1_234_567), "1,234,567"));
 
-Deno.test("Terminal draws over what it drew, and writes lines in its place", () => {
+Deno.test("Terminal draws over what it drew, without a second row for long lines, and writes lines in its place", () => {
   let text = "";
   const terminal = new Terminal({ isTerminal: true, colour: false, write: (part) => text += part });
+  const cut = (lines: string) => `\x1b[?7l${lines}\x1b[?7h`;
   terminal.draw(["a", "b"]);
   terminal.draw(["c"]);
   terminal.line("stays");
-  assert.equal(text, "a\nb\n\x1b[2A\x1b[0Jc\n\x1b[1A\x1b[0Jstays\n");
+  assert.equal(text, cut("a\nb\n") + "\x1b[2A\x1b[0J" + cut("c\n") + "\x1b[1A\x1b[0Jstays\n");
 });
 
 Deno.test("Terminal writes no control characters where there is no terminal", () => {
