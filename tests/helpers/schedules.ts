@@ -15,7 +15,14 @@ export interface Slots {
 export interface Backfill {
   runs: number;
   kept: number;
-  items: { slot: string; local: string; action: string; run_id: string; state_before: string }[];
+  items: {
+    slot: string;
+    slot_previous: string;
+    local: string;
+    action: string;
+    run_id: string;
+    state_before: string;
+  }[];
 }
 
 /** Creates or changes a schedule. */

@@ -229,9 +229,12 @@ Deno.test("run now has the conf of the schedule, and the same key gives the same
   const { run_id, created } = await first.json();
   assert.equal(created, true);
   assert.equal(first.headers.get("location"), `/api/etl/runs/${run_id}`);
-  assert.deepEqual((await ok(await now("k1"))).run_id, run_id);
+  const again = await ok(await now("k1"));
+  assert.deepEqual([again.run_id, again.created, again.skipped], [run_id, false, false]);
   const run = await engine.run(run_id);
-  assert.deepEqual([run.run_label, run.schedule, run.slot, run.trigger], ["s", "s", null, "http"]);
+  assert.deepEqual([run.run_label, run.schedule, run.slot, run.trigger, run.requested_by], [
+    ...["s", "s", null, "http", "http"],
+  ]);
   assert.equal((run.params.source!.value as { path: string }).path, "2026-01-01T00:00:00Z.csv");
   const skipped = await ok(await now("k2"));
   assert.deepEqual([skipped.skipped, skipped.run_id], [true, run_id]);

@@ -23,6 +23,10 @@ Deno.test("a backfill runs each past slot once, however often it is asked for", 
     "2026-03-29T03:00:00+02:00",
     "2026-03-30T02:30:00+02:00",
   ]);
+  assert.deepEqual(dry.items.map(({ slot_previous }) => slot_previous), [
+    "2026-03-26T01:30:00.000Z",
+    ...dry.items.slice(0, -1).map(({ slot }) => slot),
+  ]);
   assert.equal((await engine.sql`select from etl.runs`).length, 0);
   const done = await ok<Backfill>(await backfill(range));
   assert.equal(done.runs, 4);
@@ -59,6 +63,26 @@ Deno.test("a backfill runs each past slot once, however often it is asked for", 
   // a run that was deleted since counts as done
   await engine.sql`delete from etl.runs where run_id = ${done.items[0]!.run_id}`;
   assert.deepEqual((await ok<Backfill>(await backfill(range))).runs, 0);
+});
+
+Deno.test("a backfill of hundreds of slots has each once, and none that has not come yet", async (t) => {
+  await using engine = await startEngine(t);
+  await ok(await put(engine, "hourly", { cron: "@hourly" }));
+  const backfill = async (body: Body) =>
+    await ok<Backfill>(
+      await engine.post("/api/schedules/hourly/backfill", { ...body, preview: true }),
+    );
+  const { items, runs } = await backfill({
+    from: "2026-05-01T00:00:00Z",
+    to: "2026-05-10T09:00:00Z",
+  });
+  assert.equal(runs, 226);
+  assert.equal(new Set(items.map(({ slot }) => slot)).size, 226);
+  const from = new Date(Date.now() - 2 * 3_600_000).toISOString();
+  const to = new Date(Date.now() + 5 * 3_600_000).toISOString();
+  const { items: past } = await backfill({ from, to });
+  assert.equal(past.length, 2);
+  assert.ok(past.every(({ slot }) => Date.parse(slot) <= Date.now()));
 });
 
 Deno.test("backfills that are asked for at once make one run a slot", async (t) => {

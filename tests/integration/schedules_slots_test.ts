@@ -42,6 +42,17 @@ Deno.test("slots are stored 8 days ahead, with the time before each, and preview
       { slot: "2027-03-29T00:30:00.000Z", local: "2027-03-29T02:30:00+02:00" },
     ],
   });
+  // a local time is one of the zone; words are of the reader's language
+  const spanish = await ok<{ cron_words: string; slots: Body[] }>(
+    await engine.post("/api/schedules/preview", {
+      ...{ cron: "30 2 * * *", time_zone: "Europe/Madrid", after: "2027-01-05T02:00:00" },
+    }, { "accept-language": "es" }),
+  );
+  assert.equal(spanish.cron_words, "A las 02:30");
+  assert.deepEqual(
+    spanish.slots.map(({ local }) => local),
+    [5, 6, 7, 8, 9].map((day) => `2027-01-0${day}T02:30:00+01:00`),
+  );
   const bad = await engine.post("/api/schedules/preview", { cron: "x", time_zone: "y" });
   assert.deepEqual((await problemOf(bad)).errors!.map(({ field }) => field), ["cron", "time_zone"]);
 });
