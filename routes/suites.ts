@@ -96,7 +96,6 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
         checkedSuite({
           ...body,
           name,
-          expectation_suite_name: undefined,
         })
       );
       const text = jsonText(suite);
@@ -324,8 +323,8 @@ function remarks({ records, events, rejected, cut }: ProfileResult): string[] {
       : []),
     ...(rejected > 0
       ? [
-        `${shown(rejected)} records were left out: a run would quarantine them before the suite ` +
-        "sees them. A preview shows why.",
+        `${shown(rejected)} ${rejected === 1 ? "record was" : "records were"} left out: a run ` +
+        "quarantines such before the suite sees them. A preview shows why.",
       ]
       : []),
     ...(events === 0 ? ["There are no events to make proposals from."] : []),

@@ -420,6 +420,13 @@ Deno.test("whoever asks for Spanish before English is told in Spanish what is wr
     (await get(`/api/etl/runs/${run.run_id}`)).error.title,
     "No se alcanzó el ratio de aceptación",
   );
+  await engine.sql`insert into public.etl_improved_alerts (kind, message, run_label, details)
+    values ('run_failed', 'The body must be a JSON object.', 'a', '{}'), ('run_failed', 'as it is', 'a', '{}')`;
+  const { data } = await get("/api/alerts/recent");
+  assert.deepEqual(data.map(({ message }: { message: string }) => message).sort(), [
+    "El cuerpo debe ser un objeto JSON.",
+    "as it is",
+  ]);
   const explained = await engine.request("/api/problems/disk-full", {
     headers: { "accept-language": "es" },
   });

@@ -215,6 +215,13 @@ Deno.test("suites over HTTP", async (t) => {
       const [body, status] of [
         [{ records }, 400],
         [{ suite }, 400],
+        [{ suite, records, more: 1 }, 400],
+        [{ suite, records, conf: { source } }, 400],
+        [{ suite, records: Array(10_001).fill({ id: 1 }) }, 400],
+        [{ suite, records: [{ id: 1 }, null] }, 400],
+        [{ suite, records: [[1]] }, 400],
+        [{ suite: [], records }, 400],
+        [[], 400],
         [{ suite: suiteOf(["nothing", {}]), records }, 422],
         [{ suite, conf: { sorce: 1 } }, 422],
       ] as const
@@ -333,7 +340,7 @@ Deno.test("suites are proposed from data", async (t) => {
     const { warnings, suite } = await profiled("", {
       source: { type: "inline", key: "id", records: [{ id: 1, a: 1 }, { a: "text" }] },
     });
-    assert.match(warnings.join(), /1 records were left out/);
+    assert.match(warnings.join(), /1 record was left out/);
     assert.deepEqual(
       suite.expectations.find(({ type, kwargs }) => kwargs.column === "a" && /type_list/.test(type))
         ?.kwargs.type_list,

@@ -1,5 +1,4 @@
 import type { Mutant } from "./mutant.ts";
-import { AUTO } from "./auto.ts";
 import { ACCESS } from "./access.ts";
 import { EXPECTATIONS } from "./expectations.ts";
 import { LOAD } from "./load.ts";
@@ -15,7 +14,6 @@ import { WORDS } from "./words.ts";
 
 /** Every mutant, by topic. */
 export const MUTANTS: Mutant[] = [
-  ...AUTO,
   ...ACCESS,
   ...EXPECTATIONS,
   ...LOAD,

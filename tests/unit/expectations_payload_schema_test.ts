@@ -113,7 +113,7 @@ Deno.test("compilePayloadSchema() takes unknown words, formats and other drafts 
   assert.throws(() => compilePayloadSchema(long(200_000)), /larger than 200000 characters/);
   let deep: Record<string, unknown> = {};
   for (let i = 0; i < 20_000; i++) deep = { not: deep };
-  assert.throws(() => compilePayloadSchema(deep), Problem);
+  assert.throws(() => compilePayloadSchema(deep), /without end, or is nested too deeply/);
 });
 
 Deno.test("compilePayloadSchema() names a field as it is called, and cuts what it shows of a schema", () => {
