@@ -2042,4 +2042,20 @@ export const RUNS: Mutant[] = [
     breaks: "a server whose chunk was given to another stores its spill as the one that counts",
     tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
   },
+  {
+    id: "runs/retention-for-ever",
+    file: "routes/named.ts",
+    find: "value !== -1 && ",
+    replace: "",
+    breaks: "-1 is no retention",
+    tests: ["integration/named_resources_test.ts"],
+  },
+  {
+    id: "runs/retention-most",
+    file: "routes/named.ts",
+    find: "Number(value) <= 1095",
+    replace: "Number(value) <= 10950",
+    breaks: "a retention of years is stored, which maintenance refuses",
+    tests: ["integration/named_resources_test.ts"],
+  },
 ];
