@@ -2875,7 +2875,7 @@ export const REACTIONS: Mutant[] = [
     find: "withMessages(c, (await recentAlerts(deps.sql)).map(asOriginal))",
     replace: "(await recentAlerts(deps.sql)).map(asOriginal)",
     breaks: "recent alerts are English for a Spanish reader",
-    tests: ["integration/api_answers_test.ts"],
+    tests: ["integration/api_answers_test.ts: whoever asks for Spanish"],
   },
   {
     id: "reactions/handle-unknown",

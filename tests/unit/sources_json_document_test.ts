@@ -3,7 +3,10 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { Problem } from "../../vocabulary/problem.ts";
 import { parseJson } from "../../pipeline/sources/json_text.ts";
-import { jsonArrayToNdjson } from "../../pipeline/sources/local/json_document.ts";
+import {
+  type FlattenOptions,
+  jsonArrayToNdjson,
+} from "../../pipeline/sources/local/json_document.ts";
 import { type ReadAll, readAll, SourceFolder } from "../helpers/sources.ts";
 
 async function read(content: string, conf: Record<string, unknown> = {}): Promise<ReadAll> {
@@ -50,6 +53,81 @@ Deno.test("jsonArrayToNdjson() gives every element unchanged, however the bytes 
     ),
     { numRuns: 200 },
   );
+});
+
+/** The lines of a document, whose bytes arrive in pieces of this size. */
+async function linesOf(
+  document: string,
+  { size = 3, ...options }: Partial<FlattenOptions> & { size?: number } = {},
+): Promise<string[]> {
+  const lines = jsonArrayToNdjson(chunked(new TextEncoder().encode(document), size), {
+    ...{ recordsPath: "", label: "x", maxTokenBytes: 1_000 },
+    ...options,
+  });
+  const bytes = (await Array.fromAsync(lines)).flatMap((chunk) => [...chunk]);
+  return new TextDecoder().decode(Uint8Array.from(bytes)).split("\n").filter((line) => line !== "");
+}
+
+Deno.test("jsonArrayToNdjson() takes what strings hold for text, wherever they are escaped", async () => {
+  const texts = ['"', "\\", '\\"', '\\\\"', '"}],[{', "],", '\\"}', "a\tb\nc", ""];
+  const elements = texts.flatMap((a) => [a, { a }, { [a]: [a, { b: a }] }, [a]]);
+  for (const size of [1, 2, 5, 1_000]) {
+    assert.deepEqual(
+      (await linesOf(JSON.stringify(elements), { size })).map(parseJson),
+      elements,
+      `${size}`,
+    );
+    for (const name of texts) {
+      const document = JSON.stringify({ [`${name}x`]: { y: name }, rows: elements, [name]: 1 });
+      assert.deepEqual(
+        (await linesOf(document, { size, recordsPath: "rows" })).map(parseJson),
+        elements,
+      );
+    }
+  }
+});
+
+Deno.test("jsonArrayToNdjson() makes one line of a record, whatever ends its lines, and leaves its bytes", async () => {
+  const document = '\t[\r\n{"a":\r1,\n"b" :\t"x"}\t,\r{"c":1.50}\t]\r\n';
+  assert.deepEqual(await linesOf(document), ['  {"a": 1, "b" :\t"x"}\t', ' {"c":1.50}\t']);
+  assert.deepEqual(await linesOf('{"a":1}\r{"b":2}\t{"c":3}'), ['{"a":1}', '{"b":2}', '{"c":3}']);
+  assert.deepEqual(await linesOf("[]"), []);
+  assert.deepEqual(await linesOf("[1", { truncated: true }), ["1"]);
+});
+
+Deno.test("jsonArrayToNdjson() ends after as many records as are wanted, and takes a beginning for one", async () => {
+  const document = '[{"a":1},{"a":2},{"a":3},{"a":4}';
+  for (const size of [1, 9, 1_000]) {
+    const some = await linesOf(document, { size, maxRecords: 2 });
+    assert.deepEqual(some, ['{"a":1}', '{"a":2}']);
+    const beginning = await linesOf(`${document}, {"a"`, { size, truncated: true });
+    assert.deepEqual(beginning.slice(0, 4), ['{"a":1}', '{"a":2}', '{"a":3}', '{"a":4}']);
+    for (const end of ["", ', {"a"', ', {"a": "x', ","]) {
+      await assert.rejects(linesOf(document + end, { size }), /x: .*(?:complete|end)/, end);
+    }
+  }
+});
+
+Deno.test("jsonArrayToNdjson() refuses what is not valid outside of records, with the place and the beginning of it", async () => {
+  const path = { recordsPath: "rows" };
+  for (const wrong of ["tru", "01", "-", "'a'", '"\\x"', '"a\tb"']) {
+    await assert.rejects(linesOf(`{"v":${wrong},"rows":[{"a":1}]}`, path), Problem, wrong);
+  }
+  const long = "9x".repeat(100);
+  await assert.rejects(linesOf(`{"v":${long},"rows":[]}`, path), (error: Error) => {
+    assert.match(error.message, /(?:9x){20}/);
+    assert.doesNotMatch(error.message, /(?:9x){21}/);
+    return true;
+  });
+  const longer = "9".repeat(2_000);
+  await assert.rejects(linesOf(`{"v":${longer},"rows":[]}`, path), /1000/);
+  assert.deepEqual(
+    await linesOf(`[${longer}]`),
+    [longer],
+    "a record's own values are its own affair",
+  );
+  assert.deepEqual(await linesOf(`{"a":1}{"b":"${longer}"}`), ['{"a":1}', `{"b":"${longer}"}`]);
+  assert.deepEqual(await linesOf(`{"a":1}{"b":${longer}}`), ['{"a":1}', `{"b":${longer}}`]);
 });
 
 Deno.test("JSON: an array, pretty-printed or not, keeps long integers", async () => {
