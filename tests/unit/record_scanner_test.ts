@@ -59,7 +59,7 @@ function found(text: string, dialect: CsvDialect, sizes: number[]): Found {
   return { ends, open: scanner.quoted ? scanner.openedAt : null };
 }
 
-Deno.test("records of CSV end where they do byte by byte, however their bytes arrive, in every dialect", () => {
+Deno.test("CSV: records end where they do byte by byte, however their bytes arrive, in every dialect", () => {
   const dialects: CsvDialect[] = [
     { delimiter: ",", quote: '"', escape: null, comment: null },
     { delimiter: ",", quote: '"', escape: '"', comment: "#" },
@@ -86,6 +86,20 @@ Deno.test("records of CSV end where they do byte by byte, however their bytes ar
     ),
     { numRuns: 5_000, seed: 42 },
   );
+});
+
+Deno.test("CSV: records end where they do, in blocks of any size, whatever quotes a comment has", () => {
+  const dialect: CsvDialect = { delimiter: ",", quote: '"', escape: '"', comment: "#" };
+  const records = [
+    ...["a,b\n", '# it"s of use\n', '1,"x\n""y"\n', "3,z\n", '#,"\n', "\n", '2,5" pipe\n'],
+    ...['# and "more\n', '"#",3\n'],
+  ];
+  const text = records.join("");
+  let end = 0;
+  const ends = records.map((record) => end += record.length);
+  for (let block = 1; block <= text.length; block++) {
+    assert.deepEqual(found(text, dialect, [block]), { ends, open: null }, `blocks of ${block}`);
+  }
 });
 
 Deno.test("without quotes, each newline ends a record", () => {
