@@ -129,8 +129,13 @@ function submitOnChange(): void {
   });
 }
 
-showTimes();
-switchTheme();
-useKeys();
-submitOnChange();
-document.documentElement.classList.add("ready");
+/** In the browser: what every page can do. */
+export function begin(): void {
+  showTimes();
+  switchTheme();
+  useKeys();
+  submitOnChange();
+  document.documentElement.classList.add("ready");
+}
+
+if (typeof document !== "undefined") begin();

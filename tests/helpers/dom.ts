@@ -25,6 +25,8 @@ const soon = setTimeout;
 const escaped = (text: string) =>
   text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]!);
 
+const PARTS = /<(\/?)([\w-]+)((?:[^>"]|"[^"]*")*)>|([^<]+)/g;
+
 /** An element, or a text where `localName` is "". */
 export class FakeNode {
   readonly nodeType: number;
@@ -111,21 +113,88 @@ export class FakeNode {
     this.setAttribute("open", "");
   }
 
+  get id() {
+    return this.getAttribute("id") ?? "";
+  }
+  get href() {
+    return this.getAttribute("href") ?? "";
+  }
+  get dateTime() {
+    return this.getAttribute("datetime") ?? "";
+  }
+  get open() {
+    return this.attributes.has("open");
+  }
+  set open(open: boolean) {
+    if (open) this.setAttribute("open", "");
+    else this.removeAttribute("open");
+  }
+  get classList() {
+    return {
+      add: (name: string) =>
+        this.setAttribute("class", `${this.getAttribute("class") ?? ""} ${name}`),
+    };
+  }
+  /** Whether somebody sees it: what is in a closed part nobody does. */
+  checkVisibility(): boolean {
+    const { parentNode, localName } = this;
+    return !this.attributes.has("hidden") &&
+      (localName === "summary" || parentNode?.localName !== "details" || parentNode.open) &&
+      (parentNode?.checkVisibility() ?? true);
+  }
+
   /** All inside that fit, itself among them. */
   all(fits: (node: FakeNode) => boolean): FakeNode[] {
     return [...(fits(this) ? [this] : []), ...this.childNodes.flatMap((each) => each.all(fits))];
   }
-  /** `selector`: a tag, "[attribute]" or `[attribute="value"]`. */
+  querySelectorAll(selector: string): FakeNode[] {
+    return this.all((node) => node !== this && node.matches(selector));
+  }
   querySelector(selector: string): FakeNode | null {
-    return this.all((node) => node.fits(selector))[0] ?? null;
+    return this.querySelectorAll(selector)[0] ?? null;
   }
   closest(selector: string): FakeNode | null {
-    return this.fits(selector) ? this : this.parentNode?.closest(selector) ?? null;
+    return this.matches(selector) ? this : this.parentNode?.closest(selector) ?? null;
   }
-  fits(selector: string): boolean {
-    const [, name, value] = /^\[([\w-]+)(?:="(.*)")?\]$/.exec(selector) ?? [];
-    if (name === undefined) return this.localName === selector;
-    return value === undefined ? this.attributes.has(name) : this.attributes.get(name) === value;
+  /** `selector`: tags, classes, ids and attributes, inside of others, several with commas. */
+  matches(selector: string): boolean {
+    return this.nodeType === 1 && selector.split(", ").some((one) => {
+      const [last, ...above] = one.split(/ (?![^[]*\])/).reverse();
+      return this.#fits(last!) &&
+        (above.length === 0 || this.parentNode?.closest(above.reverse().join(" ")) != null);
+    });
+  }
+  #fits(simple: string): boolean {
+    const parts = simple.match(/:not\([^)]*\)|\[[^\]]*\]|[.#]?[\w-]+/g)!;
+    return parts.every((part) => {
+      if (part.startsWith(":not(")) return !this.#fits(part.slice(5, -1));
+      const [, name, value] = /^\[([\w-]+)(?:="(.*)")?\]$/.exec(part) ?? [];
+      if (name !== undefined) {
+        return value === undefined
+          ? this.attributes.has(name)
+          : this.attributes.get(name) === value;
+      }
+      if (part.startsWith(".")) {
+        return (this.getAttribute("class") ?? "").split(" ").includes(part.slice(1));
+      }
+      return part.startsWith("#") ? this.id === part.slice(1) : this.localName === part;
+    });
+  }
+
+  /** Puts what the HTML says in place of what it holds; every element has an end. */
+  set innerHTML(html: string) {
+    for (const each of [...this.childNodes]) each.remove();
+    let at: FakeNode = this;
+    for (const [, end, name, attributes, text] of html.matchAll(PARTS)) {
+      if (text !== undefined) at.appendChild(new FakeNode("", text));
+      else if (end === "/") at = at.parentNode!;
+      else {
+        at = at.appendChild(new FakeNode(name!));
+        for (const [, key, value] of attributes!.matchAll(/([\w-]+)(?:="([^"]*)")?/g)) {
+          at.setAttribute(key!, value ?? "");
+        }
+      }
+    }
   }
 
   get textContent(): string {
@@ -183,9 +252,12 @@ export class Living implements Disposable {
   /** What is to happen after a while: the test says when. */
   readonly #later: (() => void)[] = [];
   readonly answers: Record<string, unknown>;
+  /** Addresses that the page went to, "reload" among them. */
+  readonly went: string[] = [];
   readonly document = Object.assign(new FakeNode("document"), {
     title: "",
     hidden: false,
+    cookie: "",
     activeElement: null,
     documentElement: Object.assign(new FakeNode("html"), { lang: "en" }),
     createElementNS: (_: string, name: string) => new FakeNode(name),
@@ -197,7 +269,20 @@ export class Living implements Disposable {
   private constructor(answers: Record<string, unknown>) {
     this.answers = answers;
     FakeEventSource.opened = [];
+    this.document.appendChild(this.document.documentElement).appendChild(this.root);
+    const events = new EventTarget();
+    const media = new EventTarget();
     this.#put({
+      addEventListener: events.addEventListener.bind(events),
+      removeEventListener: events.removeEventListener.bind(events),
+      dispatchEvent: events.dispatchEvent.bind(events),
+      matchMedia: () => media,
+      CSS: { escape: (text: string) => text },
+      location: {
+        href: "http://here/etl",
+        assign: (url: string) => this.went.push(url),
+        reload: () => this.went.push("reload"),
+      },
       document: this.document,
       EventSource: FakeEventSource,
       setTimeout: (run: () => void, ms = 0) => ms < SOON_MS ? soon(run, ms) : this.#later.push(run),
@@ -233,6 +318,13 @@ export class Living implements Disposable {
     await living.do(() =>
       render(h(LocaleContext.Provider, { value: locale, children: inside }), living.root as never)
     );
+    return living;
+  }
+
+  /** A page of this HTML, without an island. */
+  static page(html: string, { answers = {} }: Life = {}): Living {
+    const living = new Living(answers);
+    living.root.innerHTML = html;
     return living;
   }
 
