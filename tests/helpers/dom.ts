@@ -184,14 +184,16 @@ export class FakeNode {
   /** Puts what the HTML says in place of what it holds; every element has an end. */
   set innerHTML(html: string) {
     for (const each of [...this.childNodes]) each.remove();
-    let at: FakeNode = this;
+    const open: FakeNode[] = [this];
     for (const [, end, name, attributes, text] of html.matchAll(PARTS)) {
-      if (text !== undefined) at.appendChild(new FakeNode("", text));
-      else if (end === "/") at = at.parentNode!;
+      const inside = open.at(-1)!;
+      if (text !== undefined) inside.appendChild(new FakeNode("", text));
+      else if (end === "/") open.pop();
       else {
-        at = at.appendChild(new FakeNode(name!));
+        const node = inside.appendChild(new FakeNode(name!));
+        open.push(node);
         for (const [, key, value] of attributes!.matchAll(/([\w-]+)(?:="([^"]*)")?/g)) {
-          at.setAttribute(key!, value ?? "");
+          node.setAttribute(key!, value ?? "");
         }
       }
     }
