@@ -282,17 +282,22 @@ Deno.test("private fields are the dataset's: what the first run declared holds f
     columns: { n: "integer" },
   });
 
-  const altered = await engine.request("/api/datasets/public.people/private", {
-    method: "PATCH",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ exclude: ["mail", "phone"], hash: ["n"] }),
-  });
+  const alter = (body: object) =>
+    engine.request("/api/datasets/public.people/private", {
+      method: "PATCH",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  const altered = await alter({ exclude: ["mail", "phone"], hash: ["n"] });
   assert.equal(altered.status, 200, await altered.text());
   assert.equal((await load()).counts.updated, 1);
   assert.deepEqual((await engine.payloads("people"))["1"], { id: 1, n: hashed("5") });
   const [audit] = await engine.sql<{ details: Record<string, unknown> }[]>`
     select details from etl_improved_audit where event = 'private_fields_altered'`;
   assert.deepEqual(audit!.details.hash, ["n"]);
+  // each source has its own, also one that comes later
+  const later = await alter({ source: "later", exclude: ["x"] });
+  assert.deepEqual(await later.json(), { exclude: ["x"], hash: [] });
 
   const typo = await load({ table_name: "typo", exclude: ["Phone"] });
   assert.match(typo.warnings.join(), /No record has Phone, which exclude or hash name/);

@@ -9,6 +9,7 @@ import { httpSource } from "../../pipeline/sources/schema.ts";
 import { download } from "../../pipeline/sources/http/download.ts";
 import { previewSource, readSource } from "../../pipeline/sources/adapters.ts";
 import type { SourceLimits } from "../../pipeline/sources/source.ts";
+import { startEngine } from "../helpers/engine.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -592,4 +593,21 @@ Deno.test("http source by ranges takes what a server gives at once, and sends th
   assert.deepEqual(records, MANY);
   assert.ok(server.requests.every((headers) => headers.get("x-api-key") === "k"));
   assert.ok(server.requests.length > 20);
+});
+
+Deno.test("http source by ranges: the next run on a worker reads what its server has then, whatever ETag that has", async (t) => {
+  const lines = (letter: string) =>
+    Array.from({ length: 2_000 }, (_, id) => JSON.stringify({ id, text: letter.repeat(1_000) }))
+      .join("\n");
+  await using server = new Ranged(lines("x"));
+  const host = new URL(server.url).host;
+  const env = { ETL_HTTP_SOURCES: host, ETL_HTTP_PRIVATE_HOSTS: host };
+  await using engine = await startEngine(t, { workers: 1, env });
+  const source = { type: "http", url: `${server.url}/a.ndjson`, key: "id", name: "a" };
+  for (const [letter, inserted, updated] of [["x", 2_000, 0], ["y", 0, 2_000]] as const) {
+    server.bytes = new TextEncoder().encode(lines(letter));
+    const { counts } = await engine.succeed({ source });
+    assert.deepEqual([counts!.inserted, counts!.updated], [inserted, updated]);
+    assert.ok(server.sent > 0);
+  }
 });

@@ -655,9 +655,20 @@ Deno.test("new fields get columns, by policy or by hand, and reach rows that did
   };
   const altered = await alter({
     add: { "x.y": "numeric(5, 2)" },
-    types: { qty: "numeric", day: "timestamptz" },
+    types: { qty: "number", day: "timestamptz" },
   });
   assert.equal(altered.status, 200, JSON.stringify(altered.body));
+  // types in the form in which they are stored, and a name that is not taken
+  const added = await alter({ add: { "x y": "bigint" } });
+  assert.equal(added.status, 200, JSON.stringify(added.body));
+  const declared = Object.fromEntries(
+    added.body.columns.map(({ name, type }: Record<string, string>) => [name, type]),
+  );
+  assert.deepEqual([declared.x_y, declared.x_y_2, declared.qty], [
+    "numeric(5,2)",
+    "integer",
+    "numeric",
+  ]);
   assert.deepEqual(
     (await columns(engine)).filter(({ name }) => ["qty", "day", "x_y"].includes(name)).map((
       { type },

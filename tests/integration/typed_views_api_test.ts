@@ -54,6 +54,9 @@ Deno.test("typed views over HTTP: propose, declare, look, remove", async (t) => 
   assert.equal(removed.status, 204);
   const again = await problemOf(await engine.request(COLUMNS, { method: "DELETE" }));
   assert.equal(again.status, 404);
+  await engine.load([{ id: "b" }, { id: "c" }], { table_name: "sales" });
+  assert.equal((await get(`${COLUMNS}/proposal`)).rows, 3);
+  assert.equal((await get(`${COLUMNS}/proposal?sample=2`)).rows, 2);
 });
 
 Deno.test("typed views over HTTP: what cannot be is refused with the field that is wrong", async (t) => {
