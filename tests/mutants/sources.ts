@@ -2588,4 +2588,13 @@ export const SOURCES: Mutant[] = [
     breaks: "a chunk_size of 1 ends the server instead of being refused",
     tests: ["unit/source_schema_test.ts: a plan of more"],
   },
+  {
+    id: "sources/ranges-of-the-run-before",
+    file: "pipeline/workers/worker.ts",
+    find: `    forgetRanges();
+`,
+    replace: "",
+    breaks: "a run loads what a file was when the run before read it",
+    tests: ["integration/source_http_test.ts: http source by ranges: the next run"],
+  },
 ];
