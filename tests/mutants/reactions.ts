@@ -2885,4 +2885,28 @@ export const REACTIONS: Mutant[] = [
     breaks: "handling an incident that is not there succeeds",
     tests: ["integration/alert_incidents_test.ts"],
   },
+  {
+    id: "reactions/maintenance-next-page",
+    file: "routes/maintenance.ts",
+    find: "limit: limit + 1,",
+    replace: "limit,",
+    breaks: "only the newest maintenances can be looked at",
+    tests: ["unit/maintenance_route_test.ts: pages of"],
+  },
+  {
+    id: "reactions/maintenance-page-goes-on",
+    file: "routes/maintenance.ts",
+    find: 'before: cursor === undefined ? undefined : decodeCursor(cursor, ["uuid"])[0] as string',
+    replace: "before: undefined",
+    breaks: "each page of maintenances is the first",
+    tests: ["unit/maintenance_route_test.ts: pages of"],
+  },
+  {
+    id: "reactions/maintenance-none",
+    file: "routes/maintenance.ts",
+    find: "if (view === null) {",
+    replace: "if (false) {",
+    breaks: "a maintenance that is not there is answered with nothing",
+    tests: ["unit/maintenance_route_test.ts: pages of"],
+  },
 ];

@@ -9,11 +9,17 @@ import { waitFor } from "../helpers/wait_for.ts";
 
 const ID = "00000000-0000-7000-8000-000000000001";
 
+/** All that there are, newest first. */
+const IDS = [5, 4, 3, 2, 1].map((n) => `00000000-0000-7000-8000-00000000000${n}`);
+const NONE = "00000000-0000-7000-8000-00000000000f";
+
 /** The routes of maintenances and runs over a database that answers by itself. */
 function routes({ endsAfter = 0 } = {}) {
   const server = { draining: false };
   const asked: { conf: unknown; options: unknown }[] = [];
   const statements: string[] = [];
+  /** Values of parts of statements. */
+  const valuesOfParts: unknown[] = [];
   let looks = 0;
   const view = () => {
     if (looks > 100) throw new Error("it is looked at all the time");
@@ -27,14 +33,23 @@ function routes({ endsAfter = 0 } = {}) {
   const sql = (parts: TemplateStringsArray, ...values: unknown[]) => {
     const text = parts.join("?").trim();
     // the statement itself, not its parts
-    if (!text.startsWith("select")) return text;
+    if (!text.startsWith("select")) {
+      valuesOfParts.push(...values);
+      return text;
+    }
     statements.push(text);
     if (text.includes("etl.request_maintenance")) {
       const [conf, options] = values.map((value) => JSON.parse(value as string));
       asked.push({ conf, options });
       return Promise.resolve([{ id: ID }]);
     }
-    return Promise.resolve([{ view: view() }]);
+    if (text.includes("order by m.maintenance_id desc limit")) {
+      const last = valuesOfParts.at(-1) as string | undefined;
+      const first = IDS.findIndex((id) => last === undefined || id < last);
+      const page = IDS.slice(first, first + (values.at(-1) as number));
+      return Promise.resolve(page.map((id) => ({ view: { maintenance_id: id } })));
+    }
+    return Promise.resolve(values.includes(NONE) ? [] : [{ view: view() }]);
   };
   const app = new OpenAPIHono();
   const many = { maxRequests: 9, maxStreams: 9, maxUploads: 9, maxBodiesBytes: 1 << 20 };
@@ -123,4 +138,21 @@ Deno.test("what a maintenance is asked with has to be JSON, and flags are true o
     assert.equal((await post(`/api/etl/maintenance?${flag}=yes`)).status, 400, flag);
   }
   assert.deepEqual(asked, []);
+});
+
+Deno.test("pages of maintenances follow each other to the last, and one that is not there is told of", async () => {
+  const { app } = routes();
+  const seen: string[][] = [];
+  let cursor = "";
+  for (;;) {
+    const response = await app.request(`/api/etl/maintenance?limit=2${cursor}`);
+    const { items, next } = await response.json();
+    seen.push(items.map(({ maintenance_id }: Record<string, string>) => maintenance_id));
+    if (next === null || seen.length > 3) break;
+    cursor = `&cursor=${next}`;
+  }
+  assert.deepEqual(seen, [IDS.slice(0, 2), IDS.slice(2, 4), IDS.slice(4)]);
+  const none = await app.request(`/api/etl/maintenance/${NONE}`);
+  assert.equal(none.status, 404);
+  assert.match((await none.json()).detail, new RegExp(NONE));
 });
