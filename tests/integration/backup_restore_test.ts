@@ -109,7 +109,9 @@ Deno.test("numbers that were given out are not given out again: before the backu
   for (const id of ["4", "5", "6"]) assert.equal(await next(sql), id);
   await restore(db.dsn, backup);
   assert.equal(await next(sql), "7", "6 was given out after it");
-  await sql.query("select setval(pg_get_serial_sequence('public.etl_improved_audit', 'id'), 1)");
+  await sql.query(
+    "select setval(pg_get_serial_sequence('public.etl_improved_audit', 'audit_id'), 1)",
+  );
   await restore(db.dsn, await backUp(db.dsn, dir));
   assert.equal(await next(sql), "8", "7 is there");
 });
