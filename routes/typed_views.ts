@@ -2,7 +2,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { say } from "../vocabulary/messages.ts";
-import { plainType, proposeTable } from "../pipeline/typed_rows.ts";
+import { proposeTable } from "../pipeline/typed_rows.ts";
 import {
   distributeDataset,
   proposeColumns,
@@ -168,7 +168,7 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const table = await declaredTable(deps.sql, dataset);
       const paths = Object.entries(add).map(([field, type]) => [
         field.replaceAll(".", "\\."),
-        plainType(type),
+        type,
       ]);
       const altered = await alterTable(deps.sql, dataset, {
         add: proposeTable(Object.fromEntries(paths), { conf: {}, taken: table?.columns ?? [] }),
