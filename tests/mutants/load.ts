@@ -2465,14 +2465,6 @@ export const LOAD: Mutant[] = [
     tests: ["integration/api_data_test.ts: a body that is refused"],
   },
   {
-    id: "load/columns-added-plain-type",
-    file: "routes/typed_views.ts",
-    find: "plainType(type),",
-    replace: "type,",
-    breaks: "a column that is added as bigint is refused",
-    tests: ["integration/typed_tables_test.ts: new fields"],
-  },
-  {
     id: "load/columns-added-free-name",
     file: "routes/typed_views.ts",
     find: "taken: table?.columns ?? []",
