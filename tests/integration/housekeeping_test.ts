@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { purgeReactions } from "../../store/reactions.ts";
-import { purgeRuns } from "../../store/runs.ts";
+import { Database } from "../../store/database.ts";
+import { consumeRunEnd, publishReactionSettings, purgeReactions } from "../../store/reactions.ts";
+import { cancelRun, purgeRuns } from "../../store/runs.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { startSweeper } from "../../timers/sweeper.ts";
 import { startEngine } from "../helpers/engine.ts";
+import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 Deno.test("the sweeper looks at once for what no event tells of", async (t) => {
@@ -139,4 +141,58 @@ Deno.test("what was told and delivered is kept for 30 days, what waits and incid
     delivered: ["done 29", "failed 29", "pending 29", "pending 31", "skipped 29"],
     incidents: ["open 29", "open 31", "over 29"],
   });
+});
+
+Deno.test("a server's settings of reactions are stored whole, and audited where they differ from those before", async (t) => {
+  await using db = await testDatabase(t);
+  const database = new Database(db.dsn, { applicationName: "etl test", max: 1 });
+  const { sql } = database;
+  try {
+    const settings = {
+      channels: ["slack"],
+      openlineage: true,
+      suppress_seconds: 61,
+      maintenance_slack: false,
+      trend_window: 62,
+      ratio_drop: 0.63,
+      volume_drop: 0.64,
+      stale_after_seconds: 65,
+      log_lines: 66,
+    };
+    const audits = async () =>
+      (await sql`select from public.etl_improved_audit
+        where event = 'reaction_settings_put' and actor = 'environment'`).length;
+    await publishReactionSettings(sql, settings);
+    await publishReactionSettings(sql, settings);
+    assert.equal(await audits(), 1);
+    const [row] = await sql`select * from etl.reaction_settings`;
+    const stored = Object.keys(settings).map((name) => [name, row![name]]);
+    assert.deepEqual(Object.fromEntries(stored), settings);
+    await publishReactionSettings(sql, { ...settings, stale_after_seconds: null });
+    assert.equal(await audits(), 2);
+  } finally {
+    await database.close({ timeoutSeconds: 1 });
+  }
+});
+
+Deno.test("of the ends of runs the oldest is judged, and whether more of them wait is told", async (t) => {
+  await using db = await testDatabase(t);
+  const database = new Database(db.dsn, { applicationName: "etl test", max: 1 });
+  const { sql } = database;
+  try {
+    const ids: string[] = [];
+    for (let n = 0; n < 3; n++) {
+      const [run] = await sql<[{ id: string }]>`select etl.request_run('{"batch_size": 1}') as id`;
+      await cancelRun(sql, run.id, "test");
+      ids.push(run.id);
+    }
+    for (const [i, more] of [true, true, false].entries()) {
+      const told = (await consumeRunEnd(sql))!;
+      const runId = "run" in told.ended ? told.ended.run.run_id : told.ended.run_id;
+      assert.deepEqual([runId, told.more], [ids[i], more]);
+    }
+    assert.equal(await consumeRunEnd(sql), null);
+  } finally {
+    await database.close({ timeoutSeconds: 1 });
+  }
 });
