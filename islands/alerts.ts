@@ -38,8 +38,13 @@ function handleIncidents(): void {
   });
 }
 
-followParts(({ incidents: mark }) => {
-  if (mark !== undefined && mark !== incidents().dataset.mark) void show(mark);
-  return true;
-});
-handleIncidents();
+/** In the browser: what the list of alerts can do. */
+export function begin(): void {
+  followParts(({ incidents: mark }) => {
+    if (mark !== undefined && mark !== incidents().dataset.mark) void show(mark);
+    return true;
+  });
+  handleIncidents();
+}
+
+if (typeof document !== "undefined") begin();

@@ -182,5 +182,10 @@ function actOnMany(): void {
   addEventListener("contentchange", show);
 }
 
-followHistory();
-actOnMany();
+/** In the browser: what the list of runs can do. */
+export function begin(): void {
+  followHistory();
+  actOnMany();
+}
+
+if (typeof document !== "undefined") begin();

@@ -86,6 +86,28 @@ export class FakeNode {
   remove() {
     this.parentNode?.removeChild(this);
   }
+  append(...nodes: (FakeNode | string)[]) {
+    for (const each of nodes) {
+      this.appendChild(typeof each === "string" ? new FakeNode("", each) : each);
+    }
+  }
+  replaceChildren(...nodes: (FakeNode | string)[]) {
+    for (const each of [...this.childNodes]) each.remove();
+    this.append(...nodes);
+  }
+  replaceWith(node: FakeNode) {
+    this.parentNode!.insertBefore(node, this);
+    this.remove();
+  }
+  contains(node: FakeNode | null): boolean {
+    return node !== null && (node === this || this.contains(node.parentNode));
+  }
+  isEqualNode(other: FakeNode): boolean {
+    return this.html === other.html;
+  }
+  getElementById(id: string): FakeNode | null {
+    return this.querySelector(`#${id}`);
+  }
   setAttribute(name: string, value: unknown) {
     this.attributes.set(name, String(value));
   }
@@ -128,6 +150,19 @@ export class FakeNode {
   set open(open: boolean) {
     if (open) this.setAttribute("open", "");
     else this.removeAttribute("open");
+  }
+  set href(href: string) {
+    this.setAttribute("href", href);
+  }
+  set className(name: string) {
+    this.setAttribute("class", name);
+  }
+  get hidden() {
+    return this.attributes.has("hidden");
+  }
+  set hidden(hidden: boolean) {
+    if (hidden) this.setAttribute("hidden", "");
+    else this.removeAttribute("hidden");
   }
   get classList() {
     return {
@@ -258,9 +293,9 @@ export class Living implements Disposable {
   readonly went: string[] = [];
   readonly document = Object.assign(new FakeNode("document"), {
     title: "",
-    hidden: false,
     cookie: "",
-    activeElement: null,
+    activeElement: null as FakeNode | null,
+    adoptNode: (node: FakeNode) => node,
     documentElement: Object.assign(new FakeNode("html"), { lang: "en" }),
     createElementNS: (_: string, name: string) => new FakeNode(name),
     createElement: (name: string) => new FakeNode(name),
@@ -279,6 +314,13 @@ export class Living implements Disposable {
       removeEventListener: events.removeEventListener.bind(events),
       dispatchEvent: events.dispatchEvent.bind(events),
       matchMedia: () => media,
+      DOMParser: class {
+        parseFromString(html: string) {
+          const page = new FakeNode("html");
+          page.innerHTML = html;
+          return page;
+        }
+      },
       CSS: { escape: (text: string) => text },
       location: {
         href: "http://here/etl",
