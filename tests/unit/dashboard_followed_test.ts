@@ -177,9 +177,19 @@ Deno.test("incidents are shown anew when something about them has changed, and o
   await told({ incidents: "m1" });
   await told({ pools: [] });
   assert.deepEqual(page.asked, []);
+  let changes = 0;
+  addEventListener("contentchange", () => changes++);
   await told({ incidents: "m2" });
   assert.deepEqual(page.asked, [`GET ${HERE}?since=m2`]);
   assert.equal(textOf(page.html), "x new new");
+  // times that came with it are put in the viewer's zone
+  assert.equal(changes, 1);
+  // what is the same is left alone, with what the pointer or the keyboard is on
+  const before = page.document.querySelector("#alerts");
+  page.answers[`GET ${HERE}?since=m3`] = shown("m3", "new");
+  await told({ incidents: "m3" });
+  assert.equal(page.document.querySelector("#incidents")!.dataset.mark, "m3");
+  assert.ok(page.document.querySelector("#alerts") === before);
 });
 
 Deno.test("an incident is handled by the button of its row, once; what is refused is said", async () => {
@@ -222,7 +232,7 @@ Deno.test("the focus stays at what does the same, or in the row, or goes to the 
     const found = page.document.all((node) => node.focused > 0);
     return found.map((node) => node.getAttribute("aria-label") ?? node.localName).join();
   };
-  assert.equal(await focused(buttons("b", "c")), "b");
+  assert.equal(await focused(buttons("c", "b")), "b");
   assert.equal(await focused(buttons("c", "d")), "c");
   assert.equal(await focused(""), "main");
 });
