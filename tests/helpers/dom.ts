@@ -141,6 +141,9 @@ export class FakeNode {
   get href() {
     return this.getAttribute("href") ?? "";
   }
+  set href(href: string) {
+    this.setAttribute("href", href);
+  }
   get dateTime() {
     return this.getAttribute("datetime") ?? "";
   }
@@ -150,9 +153,6 @@ export class FakeNode {
   set open(open: boolean) {
     if (open) this.setAttribute("open", "");
     else this.removeAttribute("open");
-  }
-  set href(href: string) {
-    this.setAttribute("href", href);
   }
   set className(name: string) {
     this.setAttribute("class", name);
