@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Problem } from "../../vocabulary/problem.ts";
 import { connectionProblem } from "../../store/connection_problem.ts";
-import { connectionTarget } from "../../store/connection_target.ts";
+import { connectionTarget, sessionName } from "../../store/connection_target.ts";
 
 const target = (query: string, host = "db.example.com") =>
   connectionTarget(`postgres://u:geheim@${host}:5432/d${query}`);
@@ -26,6 +26,9 @@ Deno.test("libpq's keepalives and connect_timeout are the drivers' own settings,
     connectSeconds: 7,
   });
   assert.equal(target("?keepalives=0").keepAliveSeconds, null);
+  assert.equal(target("").keepAliveSeconds, 10);
+  const forEver = target("?connect_timeout=-3&keepalives_idle=-1");
+  assert.deepEqual([forEver.connectSeconds, forEver.keepAliveSeconds], [undefined, 10]);
 });
 
 Deno.test("sslmode means for both drivers what it means to libpq", () => {
@@ -34,6 +37,14 @@ Deno.test("sslmode means for both drivers what it means to libpq", () => {
   assert.deepEqual(target("?sslmode=require&sslrootcert=system").ssl, { rejectUnauthorized: true });
   assert.equal(target("?sslmode=disable").ssl, false);
   assert.deepEqual(target("?ssl=true").ssl, { rejectUnauthorized: false });
+  assert.deepEqual(target("?ssl=1").ssl, { rejectUnauthorized: false });
+  for (const none of ["false", "0", "disable"]) assert.equal(target(`?ssl=${none}`).ssl, false);
+  assert.equal(target("?sslmode=allow").ssl, "prefer");
+  assert.deepEqual(target("?sslmode=no-verify").ssl, { rejectUnauthorized: false });
+  // where one of the hosts is reached by the network, TLS is for all
+  const hosts = (text: string) => connectionTarget(`postgres://u@${text}/d`).ssl;
+  assert.equal(hosts("%2Frun%2Fpg"), false);
+  assert.equal(hosts("%2Frun%2Fpg,db.example.com"), "prefer");
 });
 
 Deno.test("an address is compared with the certificate too", () => {
@@ -115,4 +126,16 @@ Deno.test("what cannot be kept is refused, without showing the password", () => 
       return true;
     });
   }
+});
+
+Deno.test("a session has the program's name, and behind it the connection string's as far as PostgreSQL keeps it", () => {
+  assert.equal(sessionName("etl-improved", target("")), "etl-improved");
+  assert.equal(sessionName("etl", target("?application_name=mine")), "etl (mine)");
+  const long = sessionName("etl", target(`?application_name=${"x".repeat(100)}`));
+  assert.deepEqual([long.length, long.startsWith("etl (xxx")], [63, true]);
+});
+
+Deno.test("of several hosts none is the one that a certificate has to be made out to", () => {
+  const { ssl } = target("?sslmode=verify-full", "10.0.0.1:5432,10.0.0.2");
+  assert.deepEqual(ssl, { rejectUnauthorized: true });
 });

@@ -174,3 +174,64 @@ Deno.test("CSV: a file that changes while it is read fails, also at its end", as
     "source-changed",
   );
 });
+
+Deno.test("CSV: lines before the header, empty ones and comments are passed, wherever the bytes are cut", async () => {
+  const long = "x".repeat(400_000);
+  for (const [before, skip_lines] of [["one\ntwo\n", 2], [`${long}\n${long}\n`, 2]] as const) {
+    const conf = { skip_lines, comment: "#" };
+    const { records } = await read(`${before}\n# no header\na,b\n# no record\n1,2\n`, conf);
+    assert.deepEqual(records, [{ a: 1, b: 2 }]);
+  }
+  const { records } = await read("\ufeffone\na\n1\n", { skip_lines: 1 });
+  assert.deepEqual(records, [{ a: 1 }]);
+  assert.equal((await read("one\na", { skip_lines: 2 })).records.length, 0);
+});
+
+Deno.test("CSV: a header that cannot name columns is refused with the reason, a first record beyond the limit as one", async () => {
+  assert.match(await refused("a,b\u0000\n1,2\n"), /NUL|U\+0000|\\u0000/);
+  for (const delimiter of [";", "\t", "|"]) {
+    assert.match(await refused(`a${delimiter}b\n1${delimiter}2\n`), /delimiter/);
+  }
+  const wide = (conf: Record<string, unknown>) =>
+    read(`${"a".repeat(600_000)}\n1\n`, conf, 100_000).then(() => "", ({ message }) => message);
+  const [header, first] = [await wide({}), await wide({ header: false })];
+  assert.match(header, /header/);
+  assert.notEqual(first, header);
+});
+
+Deno.test("TSV: a first record in quotes is warned of where there is no header, unless the quotes are meant", async () => {
+  const warnings = async (content: string, conf: Record<string, unknown>) =>
+    (await read(content, { format: "tsv", ...conf })).plan.warnings.join();
+  assert.match(await warnings('"a"\t"b"\n1\t2\n', { header: false }), /quotes/);
+  assert.match(await warnings('a\tb\n"1"\t2\n', {}), /quotes/);
+  assert.equal(await warnings('"a"\tb\n1\t2\n', {}), "", "names may have quotes");
+  assert.equal(await warnings('a\tb\n"1"\t2\n', { quote: false }), "");
+});
+
+Deno.test("CSV: comments and empty lines count as no record where slices have so many", async () => {
+  const conf = { comment: "#" };
+  await using folder = await SourceFolder.create({ chunkSize: 2 });
+  await folder.write("a.csv", "a\n# x\n1\n\n# y\n2\n3\n\r\n# z\n4\n");
+  const { slices } = await readAll({ type: "file", path: "a.csv", ...conf }, folder.ctx);
+  assert.deepEqual(slices, [[{ a: 1 }, { a: 2 }], [{ a: 3 }, { a: 4 }]]);
+  await folder.write("a.ndjson", '{"a":1}\n\t\n \r\n{"a":2}\n{"a":3}\n');
+  const lines = await readAll({ type: "file", path: "a.ndjson" }, folder.ctx);
+  assert.deepEqual(lines.slices, [[{ a: 1 }, { a: 2 }], [{ a: 3 }]]);
+});
+
+Deno.test("a declared column that no file has is warned of, where all files were looked at and all have names", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("1.csv", "a\n1\n2\n");
+  await folder.write("2.csv", "a,b\n3,4\n");
+  await folder.write("3.ndjson", '{"c":1}\n');
+  await folder.write("empty.csv", "");
+  const warnings = async (path: string, columns: Record<string, string>, previewRecords?: number) =>
+    (await planSource(sourceConf({ type: "file", path, columns }), {
+      ...folder.ctx,
+      ...(previewRecords === undefined ? {} : { previewRecords }),
+    })).warnings.filter((warning) => /columns|column/.test(warning)).join();
+  assert.match(await warnings("*.csv", { z: "integer" }), /z/);
+  assert.equal(await warnings("*.csv", { b: "integer" }), "");
+  assert.equal(await warnings("*", { z: "integer" }), "", "the fields of NDJSON are not known");
+  assert.equal(await warnings("empty.csv", { z: "integer" }), "");
+});

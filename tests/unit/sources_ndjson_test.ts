@@ -126,10 +126,20 @@ Deno.test("NDJSON: what is no JSON object says where and why, and keeps its text
       "null",
     ]],
   );
-  assert.match(
-    unreadable[0]!.message,
-    /^line 2 of a\.ndjson: not valid JSON: Unexpected end of JSON input$/,
-  );
+  assert.deepEqual(unreadable.map(({ message }) => message), [
+    "line 2 of a.ndjson: not valid JSON: Unexpected end of JSON input",
+    "line 3 of a.ndjson: a record must be a JSON object, this is an array",
+    "line 4 of a.ndjson: a record must be a JSON object, this is a string",
+    "line 5 of a.ndjson: a record must be a JSON object, this is null",
+  ]);
+  // what other programs take for blank is no JSON, and the place within a line is none of the file
+  const odd = await read('\f\n\u00a0\n{"a" 1}\r\n');
+  assert.deepEqual(odd.unreadable.map(({ rule, raw }) => [rule, raw]), [
+    ["json_syntax", "\f"],
+    ["json_syntax", "\u00a0"],
+    ["json_syntax", '{"a" 1}\r'],
+  ]);
+  for (const { message } of odd.unreadable) assert.doesNotMatch(message, /line 1 column/);
 });
 
 Deno.test("NDJSON: invalid UTF-8 costs its own line only", async () => {
