@@ -7,7 +7,8 @@ import {
   type FlattenOptions,
   jsonArrayToNdjson,
 } from "../../pipeline/sources/local/json_document.ts";
-import { type ReadAll, readAll, SourceFolder } from "../helpers/sources.ts";
+import { planSource, readSource } from "../../pipeline/sources/adapters.ts";
+import { type ReadAll, readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
 async function read(content: string, conf: Record<string, unknown> = {}): Promise<ReadAll> {
   await using folder = await SourceFolder.create();
@@ -178,6 +179,20 @@ Deno.test("JSON: an element that is not valid by itself is quarantined", async (
   const { records, unreadable } = await read('[{"a":1} {"a":2}, {"b" 1}, {"c":3}]');
   assert.deepEqual(records, [{ c: 3 }]);
   assert.deepEqual(unreadable.map(({ rule }) => rule), ["json_syntax", "json_syntax"]);
+});
+
+Deno.test("JSON: a record of a document has no line of its own, one of NDJSON has", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.json", '[\n{"a":1},\n{"a":2}]');
+  await folder.write("a.ndjson", '{"a":1}\n{"a":2}\n');
+  const lines = async (path: string) => {
+    const conf = sourceConf({ type: "file", path });
+    const { slices } = await planSource(conf, folder.ctx);
+    const batches = await Array.fromAsync(readSource(conf, slices[0]!, folder.ctx));
+    return batches.flatMap((batch) => batch.map((_, i) => batch.origin!(i)!.line));
+  };
+  assert.deepEqual(await lines("a.json"), [null, null]);
+  assert.deepEqual(await lines("a.ndjson"), [1, 2]);
 });
 
 Deno.test("JSON: a .json file of one object a line is read as NDJSON", async () => {

@@ -144,14 +144,15 @@ Deno.test("NDJSON: what is no JSON object says where and why, and keeps its text
 
 Deno.test("NDJSON: invalid UTF-8 costs its own line only", async () => {
   const bytes = Uint8Array.from([
-    ...new TextEncoder().encode('{"a":"é"}\n{"a":"'),
+    ...new TextEncoder().encode('{"a":"é"}\n \t\r\n{"a":"'),
     0xe9,
     ...new TextEncoder().encode('"}\n{"a":"ü"}\n'),
   ]);
   const { records, unreadable } = await read(bytes);
   assert.deepEqual(records, [{ a: "é" }, { a: "ü" }]);
   assert.equal(unreadable[0]!.rule, "encoding");
-  assert.match(unreadable[0]!.message, /^line 2 of a\.ndjson/);
+  assert.deepEqual(unreadable.length, 1);
+  assert.match(unreadable[0]!.message, /^line 3 of a\.ndjson/);
 });
 
 Deno.test("NDJSON: hostile keys change nothing but their own record", async () => {
@@ -175,8 +176,29 @@ Deno.test("NDJSON: a line beyond the limit is quarantined without being held", a
 });
 
 Deno.test("NDJSON: a line of exactly the limit is read", async () => {
-  const line = JSON.stringify({ text: "x".repeat(100) });
-  assert.equal((await read(`${line}\n${line}x\n`, line.length)).records.length, 1);
+  const [line, longer] = [6_000, 6_001].map((n) => JSON.stringify({ text: "x".repeat(n) }));
+  const { records, unreadable } = await read(`${line}\n${longer}\n${line}\n`, line!.length);
+  assert.equal(records.length, 2);
+  assert.deepEqual(unreadable.map(({ rule, raw }) => [rule, raw.length]), [[
+    "record_too_long",
+    4_096,
+  ]]);
+});
+
+Deno.test("NDJSON: a file that changes while it is read fails, also at its end", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.ndjson", '{"a":1}\n'.repeat(10_000));
+  const conf = sourceConf({ type: "file", path: "a.ndjson" });
+  const { slices } = await planSource(conf, folder.ctx);
+  const path = `${folder.ctx.dataDir}/a.ndjson`;
+  let read = 0;
+  await assert.rejects(async () => {
+    for await (const batch of readSource(conf, slices[0]!, folder.ctx)) {
+      if (read === 0) await Deno.writeTextFile(path, '{"a":2}\n', { append: true });
+      read += batch.length;
+    }
+  }, (error: Problem) => error.type === "source-changed");
+  assert.equal(read, 10_000);
 });
 
 Deno.test("NDJSON: a later slice knows its lines, too", async () => {

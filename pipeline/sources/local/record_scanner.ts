@@ -27,9 +27,8 @@ export class LineScanner implements RecordScanner {
   readonly quoted = false;
   readonly openedAt = 0;
 
-  scan(bytes: Uint8Array, from: number): RecordEnds {
-    const last = bytes.lastIndexOf(NEWLINE);
-    return { last: last < from ? 0 : last + 1, each: undefined };
+  scan(bytes: Uint8Array): RecordEnds {
+    return { last: bytes.lastIndexOf(NEWLINE) + 1, each: undefined };
   }
 }
 
@@ -38,7 +37,8 @@ export function csvScanner(dialect: CsvDialect): RecordScanner {
   return dialect.quote === null ? new LineScanner() : new CsvScanner(dialect);
 }
 
-const FIELD_START = 0;
+const RECORD_START = 0;
+/** In a field, or at its start: a quote opens one behind a delimiter. */
 const UNQUOTED = 1;
 const COMMENT = 2;
 const QUOTED = 3;
@@ -61,7 +61,7 @@ export class CsvScanner implements RecordScanner {
   readonly #escape: number;
   /** -1: none. */
   readonly #comment: number;
-  #state = FIELD_START;
+  #state = RECORD_START;
   #previous = NEWLINE;
   /** Bytes that were scanned before this call. */
   #passed = 0;
@@ -96,11 +96,10 @@ export class CsvScanner implements RecordScanner {
       const last = bytes.lastIndexOf(NEWLINE);
       const fresh = last >= from;
       if (fresh && last + 1 < end && bytes[last + 1] === this.#comment) this.#state = COMMENT;
-      else if (!fresh && this.#atRecordStart() && bytes[from] === this.#comment) {
+      else if (!fresh && this.#state === RECORD_START && bytes[from] === this.#comment) {
         this.#state = COMMENT;
       } else if (fresh || this.#state !== COMMENT) {
-        const final = bytes[end - 1];
-        this.#state = final === NEWLINE || final === this.#delimiter ? FIELD_START : UNQUOTED;
+        this.#state = bytes[end - 1] === NEWLINE ? RECORD_START : UNQUOTED;
       }
       this.#previous = bytes[end - 1]!;
       return { last: fresh ? last + 1 : 0, each: undefined };
@@ -123,7 +122,7 @@ export class CsvScanner implements RecordScanner {
           state = ESCAPE === QUOTE ? QUOTE_IN_QUOTED : UNQUOTED;
         }
       } else if (state === ESCAPED) {
-        if (bytes[i] === QUOTE || bytes[i] === ESCAPE) i++;
+        i++;
         state = QUOTED;
       } else if (state === QUOTE_IN_QUOTED) {
         if (bytes[i] === QUOTE) {
@@ -135,15 +134,12 @@ export class CsvScanner implements RecordScanner {
         if (newline < 0) break;
         i = newline + 1;
         each.push(i);
-        state = FIELD_START;
-      } else if (state === FIELD_START && bytes[i] === QUOTE) {
+        state = RECORD_START;
+      } else if (state === RECORD_START && bytes[i] === QUOTE) {
         this.#openedAt = offset + i;
         state = QUOTED;
         i++;
-      } else if (
-        state === FIELD_START && bytes[i] === this.#comment &&
-        (i > from ? bytes[i - 1] : this.#previous) === NEWLINE
-      ) {
+      } else if (state === RECORD_START && bytes[i] === this.#comment) {
         state = COMMENT;
       } else {
         if (quote >= 0 && quote < i) quote = bytes.indexOf(QUOTE, i);
@@ -151,14 +147,14 @@ export class CsvScanner implements RecordScanner {
         if (newline >= 0 && (quote < 0 || newline < quote)) {
           i = newline + 1;
           each.push(i);
-          state = FIELD_START;
+          state = RECORD_START;
         } else if (quote >= 0) {
           const before = quote > from ? bytes[quote - 1] : this.#previous;
           state = before === this.#delimiter ? QUOTED : UNQUOTED;
           if (state === QUOTED) this.#openedAt = offset + quote;
           i = quote + 1;
         } else {
-          state = bytes[end - 1] === this.#delimiter ? FIELD_START : UNQUOTED;
+          state = UNQUOTED;
           break;
         }
       }
@@ -166,9 +162,5 @@ export class CsvScanner implements RecordScanner {
     this.#previous = bytes[end - 1]!;
     this.#state = state;
     return { last: each.at(-1) ?? 0, each };
-  }
-
-  #atRecordStart(): boolean {
-    return this.#state === FIELD_START && this.#previous === NEWLINE;
   }
 }
