@@ -66,12 +66,22 @@ Deno.test("damage is told as damage and an early end as one, of each compression
   }
   const brotli = brotliCompressSync(LONG);
   assert.equal(await unpacked(pieces(brotli), "br"), LONG);
+  async function* wrong() {
+    yield Uint8Array.of(0xff, 0xff, ...brotli.subarray(2, 1_000));
+    for (let i = 0; i < 1_000; i++) yield await Promise.resolve(new Uint8Array(65_536));
+  }
+  await assert.rejects(
+    unpacked(wrong(), "br", true),
+    Problem,
+    "before its end nothing has ended early",
+  );
   const half = await unpacked(pieces(brotli.subarray(0, brotli.length / 2)), "br", true);
   assert.ok(LONG.startsWith(half));
 });
 
 Deno.test("a source that fails is told by its own error, not as damage of what it sent", async () => {
-  const gone = new Error("the connection is gone");
+  // as fetch() says it
+  const gone = new TypeError("the connection is gone");
   async function* failing() {
     yield gzipSync(LONG).subarray(0, 1_000);
     await Promise.reject(gone);
@@ -92,16 +102,22 @@ Deno.test("limitBytes() lets pass exactly as many bytes as it may, takeBytes() t
   const taken = async (maxBytes: number) => {
     let cut = 0;
     let text = "";
-    const source = pieces(bytesOf("abc"), bytesOf("defg"), bytesOf("hi"));
-    for await (const part of takeBytes(source, maxBytes, () => cut++)) {
+    let asked = 0;
+    async function* source() {
+      for (const each of ["abc", "defg", "hi"]) {
+        asked++;
+        yield await Promise.resolve(bytesOf(each));
+      }
+    }
+    for await (const part of takeBytes(source(), maxBytes, () => cut++)) {
       text += new TextDecoder().decode(part);
     }
-    return [text, cut];
+    return [text, cut, asked];
   };
-  assert.deepEqual(await taken(2), ["ab", 1]);
-  assert.deepEqual(await taken(3), ["abc", 1]);
-  assert.deepEqual(await taken(5), ["abcde", 1]);
-  assert.deepEqual(await taken(10), ["abcdefghi", 0]);
+  assert.deepEqual(await taken(2), ["ab", 1, 1]);
+  assert.deepEqual(await taken(3), ["abc", 1, 1]);
+  assert.deepEqual(await taken(5), ["abcde", 1, 2]);
+  assert.deepEqual(await taken(10), ["abcdefghi", 0, 3]);
 });
 
 Deno.test("a line is empty that has a line end alone, or a CR before it", () => {
