@@ -192,6 +192,11 @@ Deno.test("CSV: a header that cannot name columns is refused with the reason, a 
   for (const delimiter of [";", "\t", "|"]) {
     assert.match(await refused(`a${delimiter}b\n1${delimiter}2\n`), /delimiter/);
   }
+  const many = (n: number, header: boolean) =>
+    `${Array.from({ length: n }, (_, i) => `c${i}`).join(",")}\n`.repeat(header ? 1 : 2);
+  assert.match(await refused(many(10_001, true)), /10,001/);
+  assert.match(await refused(many(10_001, false), { header: false }), /10,001/);
+  assert.equal((await read(many(10_000, false), { header: false })).records.length, 2);
   const wide = (conf: Record<string, unknown>) =>
     read(`${"a".repeat(600_000)}\n1\n`, conf, 100_000).then(() => "", ({ message }) => message);
   const [header, first] = [await wide({}), await wide({ header: false })];
