@@ -788,4 +788,28 @@ export const QUEUE: Mutant[] = [
     breaks: "a pool cannot be closed",
     tests: ["integration/named_resources_test.ts"],
   },
+  {
+    id: "queue/session-name",
+    file: "store/connection_target.ts",
+    find: ".slice(0, 63)",
+    replace: "",
+    breaks: "a session's name is longer than PostgreSQL keeps it",
+    tests: ["unit/connection_target_test.ts"],
+  },
+  {
+    id: "queue/seconds-for-ever",
+    file: "store/connection_target.ts",
+    find: "return Math.max(0, Number(text));",
+    replace: "return Number(text);",
+    breaks: "less than no seconds is a time of its own",
+    tests: ["unit/connection_target_test.ts"],
+  },
+  {
+    id: "queue/workers",
+    file: "server/config.ts",
+    find: "values.ETL_WORKERS ?? cores",
+    replace: "cores",
+    breaks: "ETL_WORKERS has no effect",
+    tests: ["unit/config_test.ts"],
+  },
 ];

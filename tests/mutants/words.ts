@@ -1394,4 +1394,12 @@ export const reports`,
     breaks: "a variable of a parameter is not checked as one",
     tests: ["integration/named_resources_test.ts"],
   },
+  {
+    id: "words/environment-text",
+    file: "server/config.ts",
+    find: "schema.safeParse(text).success ? text : jsonOr(text)",
+    replace: "jsonOr(text)",
+    breaks: "a text of the environment that is a number is refused",
+    tests: ["unit/config_test.ts"],
+  },
 ];

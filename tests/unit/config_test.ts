@@ -119,7 +119,7 @@ Deno.test("parameters come from the environment in either case of their names, a
   });
   assert.deepEqual(maintenance, { retention_days_metrics: 7 });
   assert.equal(read({ ETL_IMPROVED__RUN_LABEL: "2026" }).params.run_label, "2026", "a text is one");
-  assert.equal(read({ ETL_WORKERS: "3" }).workers, 3);
+  assert.equal(read({ ETL_WORKERS: "61" }).workers, 61);
   assert.equal(read({ ETL_POOL: "small", ETL_IMPROVED__POOL: "large" }).params.pool, "large");
   assert.throws(
     () => read({ ETL_IMPROVED__BATCH_SIZE: "many" }),
