@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { begin as beginAlerts } from "../../islands/alerts.ts";
 import { begin as beginHistory } from "../../islands/history.ts";
-import { FakeEventSource, type FakeNode, Living } from "../helpers/dom.ts";
+import { FakeEventSource, Living } from "../helpers/dom.ts";
 import { textOf } from "../helpers/pages.ts";
 
 const row = (id: string, state: string, text = state) =>
@@ -27,9 +27,8 @@ const HERE = "http://here/etl";
 function history(rows: string[], answers: Record<string, unknown> = {}) {
   const page = Living.page(list(...rows), { answers });
   beginHistory();
-  const { document } = page;
-  const all = (selector: string) => document.querySelectorAll(selector);
-  const one = (selector: string) => document.querySelector(selector)!;
+  const all = (selector: string) => page.every(selector);
+  const one = (selector: string) => page.at(selector);
   const tell = (...ids: string[]) =>
     page.do(() => page.stream!.tell("parts", { recent: ids.map((run_id) => ({ run_id })) }));
   const choose = async (...ids: string[]) => {
@@ -39,7 +38,7 @@ function history(rows: string[], answers: Record<string, unknown> = {}) {
       await page.on(box, "change");
     }
   };
-  const bar = () => textOf(one(".bulk").html);
+  const bar = () => textOf(one(".bulk").outerHTML);
   return { page, all, one, tell, choose, bar };
 }
 
@@ -80,11 +79,11 @@ Deno.test("a row that the keyboard is in stays as it is, and so do all where the
   const answered = html(row("a", "succeeded"));
   const { page, all, one, tell } = history([row("a", "running")], { [`GET ${HERE}`]: answered });
   using _ = page;
-  page.document.activeElement = one("[data-choose]");
+  one("[data-choose]").focus();
   await tell("a");
   await page.pass();
   assert.deepEqual(all(".state").map((node) => node.textContent), ["running"]);
-  page.document.activeElement = null;
+  one("[data-choose]").blur();
   page.answers[`GET ${HERE}`] = () => new Response("<p></p>", { status: 503 });
   await page.pass();
   assert.deepEqual(all(".state").map((node) => node.textContent), ["running"]);
@@ -101,13 +100,12 @@ Deno.test("what can be done with chosen runs is counted by their states", async 
     row("d", "succeeded"),
   ]);
   using _ = page;
-  const off = () =>
-    all("[data-bulk]").map((node) => (node as FakeNode & { disabled?: boolean }).disabled);
+  const off = () => all("[data-bulk]").map((node) => node.disabled);
   await choose("a", "b", "d");
   assert.equal(one(".bulk").hidden, false);
   assert.equal(bar(), "3 chosen Retry 2 Cancel 0");
   assert.deepEqual(off(), [false, true]);
-  const every = one("[data-choose-all]") as FakeNode & { indeterminate?: boolean };
+  const every = one("[data-choose-all]");
   assert.deepEqual([every.checked, every.indeterminate], [false, true]);
   await choose("c");
   assert.equal(bar(), "4 chosen Retry 2 Cancel 1");
@@ -138,18 +136,18 @@ Deno.test("chosen runs are acted on once each; what could not be is said once wi
   await choose("run-a", "run-b", "run-c", "run-d");
   const retry = one('[data-bulk="retry"]');
   await page.do(() => {
-    retry.heard({ type: "click" } as never);
-    retry.heard({ type: "click" } as never);
+    retry.dispatchEvent(page.event("click"));
+    retry.dispatchEvent(page.event("click"));
   });
   const posted = page.asked.filter((each) => each.startsWith("POST"));
   assert.deepEqual(posted, Object.keys(answers));
   assert.equal(
-    textOf(one(".bulk-answer").html),
+    textOf(one(".bulk-answer").outerHTML),
     "1 of 3 done. 2 × run … is gone …run-b …run-c",
   );
   assert.deepEqual(all(".bulk-reason a").map(({ href }) => href), [
-    "/etl/runs/run-b",
-    "/etl/runs/run-c",
+    "http://here/etl/runs/run-b",
+    "http://here/etl/runs/run-c",
   ]);
   assert.deepEqual(all("[data-choose]").filter(({ checked }) => checked === true), []);
   // what came of it is looked up past what is kept for a second
@@ -185,11 +183,11 @@ Deno.test("incidents are shown anew when something about them has changed, and o
   // times that came with it are put in the viewer's zone
   assert.equal(changes, 1);
   // what is the same is left alone, with what the pointer or the keyboard is on
-  const before = page.document.querySelector("#alerts");
+  const before = page.at("#alerts");
   page.answers[`GET ${HERE}?since=m3`] = shown("m3", "new");
   await told({ incidents: "m3" });
-  assert.equal(page.document.querySelector("#incidents")!.dataset.mark, "m3");
-  assert.ok(page.document.querySelector("#alerts") === before);
+  assert.equal(page.at("#incidents")!.dataset.mark, "m3");
+  assert.ok(page.at("#alerts") === before);
 });
 
 Deno.test("an incident is handled by the button of its row, once; what is refused is said", async () => {
@@ -199,11 +197,10 @@ Deno.test("an incident is handled by the button of its row, once; what is refuse
   });
   using _ = page;
   beginAlerts();
-  const press = (action: string) =>
-    page.on(page.document.querySelector(`[data-handle="${action}"]`)!, "click");
+  const press = (action: string) => page.on(page.at(`[data-handle="${action}"]`)!, "click");
   await press("close");
   assert.deepEqual(page.sent, [{ fingerprint: "f1", action: "close" }]);
-  const failure = () => page.document.querySelector("#incidents-failure")!.textContent;
+  const failure = () => page.at("#incidents-failure")!.textContent;
   assert.equal(failure(), "closed <already>");
   const late = Promise.withResolvers<unknown>();
   answer = () => late.promise;
@@ -225,11 +222,11 @@ Deno.test("the focus stays at what does the same, or in the row, or goes to the 
       answers: { [`GET ${HERE}?since=m2`]: () => new Response(part("m2", after)) },
     });
     using _ = page;
-    page.root.appendChild(page.document.createElement("p")).setAttribute("id", "incidents-failure");
+    page.root.insertAdjacentHTML("beforeend", '<p id="incidents-failure"></p>');
     beginAlerts();
-    page.document.activeElement = page.document.querySelector('[aria-label="b"]');
+    page.at('[aria-label="b"]').focus();
     await page.do(() => page.stream!.tell("parts", { incidents: "m2" }));
-    const found = page.document.all((node) => node.focused > 0);
+    const found = page.all((node) => page.focused(node) > 0);
     return found.map((node) => node.getAttribute("aria-label") ?? node.localName).join();
   };
   assert.equal(await focused(buttons("c", "b")), "b");
@@ -258,8 +255,8 @@ Deno.test("a list that nobody sees is not followed, and is again when it is seen
   using _ = page;
   const see = (hidden: boolean) =>
     page.do(() => {
-      page.document.hidden = hidden;
-      page.document.heard({ type: "visibilitychange" } as never);
+      page.hidden = hidden;
+      page.document.dispatchEvent(page.event("visibilitychange"));
     });
   assert.equal(page.stream!.url, "/etl/events");
   await see(true);

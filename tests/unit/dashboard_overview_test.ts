@@ -314,8 +314,8 @@ Deno.test("a hidden page holds no stream, and opens one again when it is seen", 
   using living = await Living.of(Overview, { data: empty, labels: [], label: null });
   const see = (hidden: boolean) =>
     living.do(() => {
-      living.document.hidden = hidden;
-      living.document.heard({ type: "visibilitychange" } as never);
+      living.hidden = hidden;
+      living.document.dispatchEvent(living.event("visibilitychange"));
     });
   assert.equal(living.stream!.url, "/etl/events");
   await see(true);

@@ -3,7 +3,7 @@ import { RunView } from "../../islands/run.tsx";
 import type { RunPageData } from "../../islands/run/run_data.ts";
 import type { ChunkView } from "../../store/run_views.ts";
 import type { RunDetail, StageView } from "../../vocabulary/run_schema.ts";
-import { FakeEventSource, type FakeNode, type Life, Living } from "../helpers/dom.ts";
+import { all, FakeEventSource, type Life, type Live, Living } from "../helpers/dom.ts";
 import { attribute, element, elements, htmlOf, type Look, textOf } from "../helpers/pages.ts";
 
 const ID = "00000000-0000-4000-8000-000000000001";
@@ -359,7 +359,7 @@ const line = (line_no: number, changes: object = {}) => ({
 const living = (initial: RunPageData, life: Life = {}) =>
   Living.of(RunView, initial, { ...LATER, ...life });
 const shownLines = (living: Living) =>
-  living.root.all((node) => /^log-line/.test(node.getAttribute("class") ?? ""))
+  living.all((node) => /^log-line/.test(node.getAttribute("class") ?? ""))
     .map((node) => node.textContent.trim());
 
 Deno.test("the log is looked through for a text, in any case, and for warnings", async () => {
@@ -427,8 +427,8 @@ Deno.test("a run is cancelled after a question, and says so; what is refused is 
   const path = `POST /api/etl/runs/${ID}/cancel`;
   using live = await living(data(working), { answers: { [path]: () => answer } });
   const dialogOf = (button: string) => {
-    const dialog = live.root.all(({ localName }) => localName === "dialog")[0]!;
-    return dialog.all((node) => node.localName === "button" && node.textContent.includes(button))
+    const dialog = live.all(({ localName }) => localName === "dialog")[0]!;
+    return all(dialog, (node) => node.localName === "button" && node.textContent.includes(button))
       .at(-1)!;
   };
   await live.click("button", "Cancel run");
@@ -441,7 +441,7 @@ Deno.test("a run is cancelled after a question, and says so; what is refused is 
   await live.click("button", "Cancel run");
   await live.on(dialogOf("Cancel run"), "click");
   assert.doesNotMatch(live.html, /notice is-problem/);
-  assert.ok(live.one("button", "Cancelling").attributes.has("disabled"));
+  assert.ok(live.one("button", "Cancelling").hasAttribute("disabled"));
 });
 
 Deno.test("a run that is retried is followed again", async () => {
@@ -519,11 +519,11 @@ const chunk: ChunkView = {
   error: { detail: "no <room>" },
 };
 
-const cellOf = (live: Living, no: number): FakeNode =>
-  live.root.all((node) => node.getAttribute("data-chunk") === String(no))[0]!;
+const cellOf = (live: Living, no: number): Live =>
+  live.all((node) => node.getAttribute("data-chunk") === String(no))[0]!;
 
-const gridOf = (live: Living): FakeNode =>
-  live.root.all((node) => /^chunk-grid/.test(node.getAttribute("class") ?? ""))[0]!;
+const gridOf = (live: Living): Live =>
+  live.all((node) => /^chunk-grid/.test(node.getAttribute("class") ?? ""))[0]!;
 
 Deno.test("a chunk that is chosen is shown in full, looked up again when it has changed", async () => {
   const path = `GET /etl/runs/${ID}/chunks/1`;
@@ -540,7 +540,7 @@ Deno.test("a chunk that is chosen is shown in full, looked up again when it has 
     textOf(detail()),
     /Chunk 1 .* Times extract 1\.5 s · load 1\.0 s Worker w<1> .* no <room>$/,
   );
-  assert.equal(attribute(cellOf(live, 1).html, "aria-pressed"), "true");
+  assert.equal(attribute(cellOf(live, 1).outerHTML, "aria-pressed"), "true");
   // of another one nothing is shown until it is known, and why it is not
   await live.on(cellOf(live, 2), "click");
   assert.match(textOf(detail()), /^Chunk 2 no GET \/etl\/runs\/.*\/chunks\/2 State … Attempts …/);
@@ -573,7 +573,7 @@ Deno.test("a chunk that is looked at is looked up again when it has changed, and
   answers[`GET /etl/runs/${ID}/data?log_after=0`] = more("pxx");
   await live.pass();
   await live.do(() => live.stream!.tell("run", run(working)));
-  assert.match(attribute(cellOf(live, 2).html, "class")!, /is-x/);
+  assert.match(attribute(cellOf(live, 2).outerHTML, "class")!, /is-x/);
   assert.equal(looks(), 2);
 });
 
@@ -594,7 +594,7 @@ Deno.test("of very many chunks those are there that are in view, and the keys sc
   using live = await living(data({}, { chunks: { states: "p".repeat(700), retried: {} } }));
   const grid = gridOf(live);
   const there = () => {
-    const cells = live.root.all((node) => node.dataset.chunk !== undefined);
+    const cells = live.all((node) => node.dataset.chunk !== undefined);
     return [cells[0]!, cells.at(-1)!].map((cell) => cell.getAttribute("aria-label"));
   };
   // ten cells a row, ten rows in view and four more
@@ -605,7 +605,7 @@ Deno.test("of very many chunks those are there that are in view, and the keys sc
   await live.on(grid, "keydown", { key: "End" });
   assert.equal(grid.scrollTop, 1080);
   await live.on(grid, "scroll");
-  assert.equal(cellOf(live, 699).focused, 1);
+  assert.equal(live.focused(cellOf(live, 699)), 1);
   await live.on(grid, "keydown", { key: "Home" });
   assert.equal(grid.scrollTop, 0);
 });
@@ -614,9 +614,7 @@ Deno.test("arrow keys go from chunk to chunk, and stop at the first and the last
   using live = await living(data({}, { chunks: { states: "p".repeat(10), retried: {} } }));
   const grid = gridOf(live);
   const at = () =>
-    live.root.all((node) =>
-      node.getAttribute("tabIndex") === "0" && node.dataset.chunk !== undefined
-    )
+    live.all((node) => node.getAttribute("tabIndex") === "0" && node.dataset.chunk !== undefined)
       .map((node) => node.dataset.chunk).join();
   const press = async (key: string) => {
     const event = await live.on(grid, "keydown", { key });
@@ -624,7 +622,7 @@ Deno.test("arrow keys go from chunk to chunk, and stop at the first and the last
   };
   assert.deepEqual(await press("ArrowLeft"), ["0", true]);
   assert.deepEqual(await press("ArrowRight"), ["1", true]);
-  assert.equal(cellOf(live, 1).focused, 1);
+  assert.equal(live.focused(cellOf(live, 1)), 1);
   assert.deepEqual(await press("End"), ["9", true]);
   assert.deepEqual(await press("ArrowRight"), ["9", true]);
   assert.deepEqual(await press("Home"), ["0", true]);
