@@ -97,10 +97,11 @@ Deno.test({
       };
       const over = Promise.all([read(child.stdout), read(child.stderr)]);
       try {
+        // each module is transpiled anew, beside whatever else runs
         await waitFor(() => said.some((line) => line.includes("listening on")), {
-          timeoutMs: 30_000,
-          what: `the server to listen:\n${said.join("\n")}`,
-        });
+          timeoutMs: 120_000,
+          what: "the server to listen",
+        }).catch((cause) => assert.fail(`${cause.message}:\n${said.join("\n")}`));
         const { code } = await command(image.healthcheck, own).output();
         assert.equal(code, 0, "HEALTHCHECK");
         const answer = await fetch(`http://127.0.0.1:${port}/api/etl/run?wait=true`, {
