@@ -151,7 +151,7 @@ export class Living implements Disposable {
     props: P,
     { answers = {}, hidden = false, ...look }: Life = {},
   ): Promise<Living> {
-    const living = new Living(answers);
+    const living = await Living.#loaded(answers);
     living.hidden = hidden;
     const { locale, viewer } = contextsOf(look);
     const inside = h(ViewerContext.Provider, { value: viewer, children: h(component, props) });
@@ -161,9 +161,16 @@ export class Living implements Disposable {
     return living;
   }
 
-  /** A page of this HTML, without an island. */
-  static page(html: string, { answers = {} }: Life = {}): Living {
+  /** One whose window has done what a new one does, a timer among it. */
+  static async #loaded(answers: Record<string, unknown>): Promise<Living> {
     const living = new Living(answers);
+    await living.#window.happyDOM.waitUntilComplete();
+    return living;
+  }
+
+  /** A page of this HTML, without an island. */
+  static async page(html: string, { answers = {} }: Life = {}): Promise<Living> {
+    const living = await Living.#loaded(answers);
     living.root.innerHTML = html;
     return living;
   }
@@ -268,6 +275,5 @@ export class Living implements Disposable {
       if (before === undefined) delete (globalThis as Record<string, unknown>)[name];
       else Object.defineProperty(globalThis, name, before);
     }
-    void this.#window.happyDOM.abort();
   }
 }

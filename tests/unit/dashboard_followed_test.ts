@@ -24,8 +24,8 @@ const list = (...rows: string[]) =>
 
 const HERE = "http://here/etl";
 
-function history(rows: string[], answers: Record<string, unknown> = {}) {
-  const page = Living.page(list(...rows), { answers });
+async function history(rows: string[], answers: Record<string, unknown> = {}) {
+  const page = await Living.page(list(...rows), { answers });
   beginHistory();
   const all = (selector: string) => page.every(selector);
   const one = (selector: string) => page.at(selector);
@@ -45,7 +45,7 @@ function history(rows: string[], answers: Record<string, unknown> = {}) {
 const html = (...rows: string[]) => () => new Response(list(...rows));
 
 Deno.test("new runs are announced and counted, and those that were there are none", async () => {
-  const { page, one, tell } = history([row("a", "failed")]);
+  const { page, one, tell } = await history([row("a", "failed")]);
   using _ = page;
   const news = () => [one(".news").hidden, one(".news").textContent, one(".news").href];
   await tell("a");
@@ -59,7 +59,10 @@ Deno.test("new runs are announced and counted, and those that were there are non
 
 Deno.test("rows in motion are looked up until none is, in their places; those at rest are not", async () => {
   const answers = { [`GET ${HERE}`]: html(row("a", "succeeded"), row("b", "failed", "changed")) };
-  const { page, all, tell, choose } = history([row("a", "running"), row("b", "failed")], answers);
+  const { page, all, tell, choose } = await history(
+    [row("a", "running"), row("b", "failed")],
+    answers,
+  );
   using _ = page;
   await choose("a");
   await tell("a", "b");
@@ -77,7 +80,9 @@ Deno.test("rows in motion are looked up until none is, in their places; those at
 
 Deno.test("a row that the keyboard is in stays as it is, and so do all where the server does not answer", async () => {
   const answered = html(row("a", "succeeded"));
-  const { page, all, one, tell } = history([row("a", "running")], { [`GET ${HERE}`]: answered });
+  const { page, all, one, tell } = await history([row("a", "running")], {
+    [`GET ${HERE}`]: answered,
+  });
   using _ = page;
   one("[data-choose]").focus();
   await tell("a");
@@ -93,7 +98,7 @@ Deno.test("a row that the keyboard is in stays as it is, and so do all where the
 });
 
 Deno.test("what can be done with chosen runs is counted by their states", async () => {
-  const { page, all, one, choose, bar } = history([
+  const { page, all, one, choose, bar } = await history([
     row("a", "failed"),
     row("b", "cancelled"),
     row("c", "running"),
@@ -126,7 +131,7 @@ Deno.test("chosen runs are acted on once each; what could not be is said once wi
     "POST /api/etl/runs/run-b/retry": refused("run-b"),
     "POST /api/etl/runs/run-c/retry": refused("run-c"),
   };
-  const { page, all, one, choose } = history([
+  const { page, all, one, choose } = await history([
     row("run-a", "failed"),
     row("run-b", "failed"),
     row("run-c", "cancelled"),
@@ -166,7 +171,7 @@ const incidents = (mark: string, text: string) =>
 const shown = (mark: string, text: string) => () => new Response(incidents(mark, text));
 
 Deno.test("incidents are shown anew when something about them has changed, and only then", async () => {
-  const page = Living.page(incidents("m1", "old"), {
+  const page = await Living.page(incidents("m1", "old"), {
     answers: { [`GET ${HERE}?since=m2`]: shown("m2", "new") },
   });
   using _ = page;
@@ -192,7 +197,7 @@ Deno.test("incidents are shown anew when something about them has changed, and o
 
 Deno.test("an incident is handled by the button of its row, once; what is refused is said", async () => {
   let answer: unknown = () => Response.json({ detail: "closed <already>" }, { status: 409 });
-  const page = Living.page(incidents("m1", "old"), {
+  const page = await Living.page(incidents("m1", "old"), {
     answers: { "POST /api/alerts/handle": () => (answer as () => unknown)() },
   });
   using _ = page;
@@ -218,7 +223,7 @@ Deno.test("the focus stays at what does the same, or in the row, or goes to the 
   const part = (mark: string, inside: string) =>
     `<div id="incidents" data-mark="${mark}"><li data-row="f1">${inside}</li></div><div id="alerts"></div>`;
   const focused = async (after: string) => {
-    const page = Living.page(part("m1", buttons("a", "b")), {
+    const page = await Living.page(part("m1", buttons("a", "b")), {
       answers: { [`GET ${HERE}?since=m2`]: () => new Response(part("m2", after)) },
     });
     using _ = page;
@@ -236,7 +241,7 @@ Deno.test("the focus stays at what does the same, or in the row, or goes to the 
 
 Deno.test("of several looks the last one counts, whichever is answered last", async () => {
   const first = Promise.withResolvers<Response>();
-  const page = Living.page(incidents("m1", "old"), {
+  const page = await Living.page(incidents("m1", "old"), {
     answers: {
       [`GET ${HERE}?since=m2`]: () => first.promise,
       [`GET ${HERE}?since=m3`]: shown("m3", "third"),
@@ -251,7 +256,7 @@ Deno.test("of several looks the last one counts, whichever is answered last", as
 });
 
 Deno.test("a list that nobody sees is not followed, and is again when it is seen", async () => {
-  const { page } = history([row("a", "failed")]);
+  const { page } = await history([row("a", "failed")]);
   using _ = page;
   const see = (hidden: boolean) =>
     page.do(() => {

@@ -27,8 +27,8 @@ interface Options {
 }
 
 /** A page whose server believed the viewer to be in this zone; the browser is in UTC. */
-function open({ zone = "UTC", clock = "utc" }: Options = {}) {
-  const page = Living.page(PAGE);
+async function open({ zone = "UTC", clock = "utc" }: Options = {}) {
+  const page = await Living.page(PAGE);
   const at = (id: string) => page.at(`#${id}`);
   const root = page.document.documentElement;
   Object.assign(root.dataset, { zone, clock, tag: "en-GB" });
@@ -44,7 +44,7 @@ function open({ zone = "UTC", clock = "utc" }: Options = {}) {
 }
 
 Deno.test("keys lead to pages, and to those of a g only right after it", async () => {
-  const { page, press } = open();
+  const { page, press } = await open();
   using _ = page;
   await press("n");
   await press("r");
@@ -61,7 +61,7 @@ Deno.test("keys lead to pages, and to those of a g only right after it", async (
 });
 
 Deno.test("keys that are typed into a field, or with another, are none of the page", async () => {
-  const { page, at, press } = open();
+  const { page, at, press } = await open();
   using _ = page;
   for (const on of [at("filter"), at("choice"), at("shortcuts").children[0]]) {
     await press("n", { on });
@@ -71,7 +71,7 @@ Deno.test("keys that are typed into a field, or with another, are none of the pa
 });
 
 Deno.test("/ leads to the search that is in view, f to the filter, and neither is typed there", async () => {
-  const { page, at, press } = open();
+  const { page, at, press } = await open();
   using _ = page;
   const focused = () => ["search", "in-menu", "filter"].filter((id) => page.focused(at(id)) > 0);
   assert.equal((await press("/")).defaultPrevented, true);
@@ -91,7 +91,7 @@ Deno.test("/ leads to the search that is in view, f to the filter, and neither i
 
 Deno.test("the keys are listed on ?, and by the button for who has none", async () => {
   for (const ask of ["key", "button"]) {
-    const { page, at, press } = open();
+    const { page, at, press } = await open();
     using _ = page;
     assert.equal(at("shortcuts").open, false);
     if (ask === "key") await press("?");
@@ -101,7 +101,7 @@ Deno.test("the keys are listed on ?, and by the button for who has none", async 
 });
 
 Deno.test("a choice in a filter takes effect at once, another field's does not", async () => {
-  const { page, at } = open();
+  const { page, at } = await open();
   using _ = page;
   let sent = 0;
   Object.assign(at("form"), { requestSubmit: () => sent++ });
@@ -112,7 +112,7 @@ Deno.test("a choice in a filter takes effect at once, another field's does not",
 });
 
 Deno.test("colours change at once, are kept, and charts are told", async () => {
-  const { page, root } = open();
+  const { page, root } = await open();
   using _ = page;
   let told = 0;
   addEventListener("themechange", () => told++);
@@ -135,12 +135,12 @@ Deno.test("colours change at once, are kept, and charts are told", async () => {
   assert.equal(told, 2);
 });
 
-Deno.test("times are in the viewer's zone, those of islands are left to them; what comes later is, too", () => {
+Deno.test("times are in the viewer's zone, those of islands are left to them; what comes later is, too", async () => {
   const { DateTimeFormat } = Intl;
   const seoul = () => ({ resolvedOptions: () => ({ timeZone: "Asia/Seoul" }) });
   using _zone = { [Symbol.dispose]: () => void Object.assign(Intl, { DateTimeFormat }) };
   Object.assign(Intl, { DateTimeFormat: new Proxy(DateTimeFormat, { apply: seoul }) });
-  const { page, at } = open({ clock: "local" });
+  const { page, at } = await open({ clock: "local" });
   using _ = page;
   assert.equal(at("time").textContent, "09:00:05");
   assert.equal(at("inside").textContent, "own");
@@ -155,15 +155,15 @@ Deno.test("times are in the viewer's zone, those of islands are left to them; wh
   assert.equal(at("time").textContent, "2 hr ago");
 });
 
-Deno.test("who wants UTC has it, and keeps the zone that is known of them", () => {
-  const { page, at } = open({ zone: "Asia/Seoul", clock: "utc" });
+Deno.test("who wants UTC has it, and keeps the zone that is known of them", async () => {
+  const { page, at } = await open({ zone: "Asia/Seoul", clock: "utc" });
   using _ = page;
   assert.equal(at("time").textContent, "00:00:05");
   assert.equal(page.cookie, "");
 });
 
 Deno.test("hovering says the exact time in UTC, and what does not fit its place", async () => {
-  const { page, at } = open();
+  const { page, at } = await open();
   using _ = page;
   const title = (id: string) => at(id).title;
   await page.on(at("time"), "pointerover");
