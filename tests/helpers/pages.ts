@@ -16,6 +16,9 @@ import { type DashboardDeps, type Page, renderPage } from "../../routes/dashboar
 import type { MenuItem } from "../../routes/dashboard/layout.tsx";
 import type { Identity } from "../../routes/access/identity.ts";
 
+/** An id of a run. */
+export const RUN = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
+
 /** How somebody looks at a page. */
 export interface Visit {
   /** What is found for what the page looks up, by the beginning of its key; a function is given the key. */

@@ -1112,4 +1112,16 @@ export const EXPECTATIONS: Mutant[] = [
     breaks: "a field with a slash is shown as it stands in a pointer",
     tests: ["unit/expectations_payload_schema_test.ts"],
   },
+  {
+    id: "expectations/schema-deep-text",
+    file: "pipeline/expectations/json_schema.ts",
+    find: `  try {
+    const text = jsonText(schema);
+`,
+    replace: `  const text = jsonText(schema);
+  try {
+`,
+    breaks: "a schema of a file that is nested too deeply ends in words of the machine",
+    tests: ["unit/expectations_payload_schema_test.ts"],
+  },
 ];

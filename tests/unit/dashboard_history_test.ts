@@ -8,13 +8,13 @@ import {
   elements,
   mainOf,
   newAssets,
+  RUN,
   textOf,
   texts,
   type Visit,
   visit,
 } from "../helpers/pages.ts";
 
-const RUN = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 /** A place in a list by ratio. */
 const PLACE = encodeCursor(["0.5", RUN(9)]);
 

@@ -11,10 +11,10 @@ import {
   elements,
   htmlOf,
   type Look,
+  RUN,
   textOf,
 } from "../helpers/pages.ts";
 
-const RUN = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 const TOKYO: Look = { zone: "Asia/Tokyo", now: "2026-01-02T02:30:05Z" };
 
 function run(changes: Partial<RunView> = {}): RunView {

@@ -7,13 +7,12 @@ import {
   elements,
   mainOf,
   newAssets,
+  RUN,
   textOf,
   texts,
   type Visit,
   visit,
 } from "../helpers/pages.ts";
-
-const RUN = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 
 function bar(changes: Partial<PipelineBar> = {}): PipelineBar {
   return {
