@@ -57,7 +57,7 @@ export async function endUndisturbed(
     attempts = {},
     audit = ["finished", "requested"],
     name = ({ place }) => place,
-    timeoutMs = 90_000,
+    timeoutMs = 180_000,
     since,
   }: CheckOptions,
 ): Promise<void> {

@@ -238,7 +238,7 @@ export class World implements AsyncDisposable {
   async ended(
     runId: string,
     states: string[] = ["succeeded"],
-    timeoutMs = 60_000,
+    timeoutMs = 180_000,
   ): Promise<RunState> {
     const run = await waitFor(async () => {
       const now = await this.run(runId);

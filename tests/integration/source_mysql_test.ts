@@ -192,9 +192,9 @@ Deno.test({
         await mariadb.query(
           "alter table altered modify code varchar(9); update altered set code = lpad(code, 6, '0')",
         );
-        const rest = Array.fromAsync({ [Symbol.asyncIterator]: () => reading });
-        for (const failing of [rest, Array.fromAsync(source.read(slices[1]!))]) {
-          await assert.rejects(failing, {
+        const rest = { [Symbol.asyncIterator]: () => reading };
+        for (const unread of [rest, source.read(slices[1]!)]) {
+          await assert.rejects(Array.fromAsync(unread), {
             type: "source-changed",
             message: /^altered of connection "shop" has other columns/,
           });
