@@ -94,6 +94,11 @@ function searchAsTyped(): void {
   });
 }
 
-follow();
-nameBars();
-searchAsTyped();
+/** In the browser: what the page of pipelines can do. */
+export function begin(): void {
+  follow();
+  nameBars();
+  searchAsTyped();
+}
+
+if (typeof document !== "undefined") begin();

@@ -14,6 +14,7 @@ export type Live = HTMLInputElement & { open: boolean; href: string };
 /** What comes sooner is not worth the test's word. */
 const SOON_MS = 100;
 const soon = setTimeout;
+const forget = clearTimeout;
 
 /** All inside of an element that fit, itself among them. */
 export const all = (inside: Element, fits: (node: Live) => boolean): Live[] =>
@@ -65,7 +66,9 @@ export class Living implements Disposable {
   /** The cookie that was set last, as it was set. */
   cookie = "";
   /** What is to happen after a while: the test says when. */
-  readonly #later: (() => void)[] = [];
+  readonly #later = new Map<number, () => void>();
+  /** Numbers of timers that are no numbers of real ones. */
+  #timers = 0;
   readonly #focused = new Map<unknown, number>();
   readonly answers: Record<string, unknown>;
   readonly #before = new Map<string, PropertyDescriptor | undefined>();
@@ -89,8 +92,16 @@ export class Living implements Disposable {
         assign: (url: string) => this.went.push(url),
         reload: () => this.went.push("reload"),
       },
+      history: {
+        replaceState: (_state: unknown, _title: string, url: URL) => {
+          Object.assign(location, { href: `${url}` });
+        },
+      },
       EventSource: FakeEventSource,
-      setTimeout: (run: () => void, ms = 0) => ms < SOON_MS ? soon(run, ms) : this.#later.push(run),
+      setTimeout: (run: () => void, ms = 0) => ms < SOON_MS ? soon(run, ms) : this.#putOff(run),
+      clearTimeout: (timer: number) => {
+        if (!this.#later.delete(timer)) forget(timer);
+      },
       setInterval: () => 0,
       ResizeObserver: class {
         observe() {}
@@ -200,7 +211,15 @@ export class Living implements Disposable {
 
   /** Lets the while pass that something waits for. */
   async pass(): Promise<void> {
-    await this.do(() => this.#later.splice(0).forEach((run) => run()));
+    const due = [...this.#later.values()];
+    this.#later.clear();
+    await this.do(() => due.forEach((run) => run()));
+  }
+
+  #putOff(run: () => void): number {
+    const timer = --this.#timers;
+    this.#later.set(timer, run);
+    return timer;
   }
 
   /** All elements that fit. */

@@ -176,6 +176,18 @@ Deno.test("what was looked up is used for five seconds, and for five minutes whe
   await assert.rejects(remembered.get("a"), /down/);
 });
 
+Deno.test("of more answers than are kept the one that was looked up longest ago is asked for again", async () => {
+  const asked: string[] = [];
+  const remembered = new Remembered<string>((key) => {
+    asked.push(key);
+    return Promise.resolve(key);
+  }, { max: 2 });
+  for (const key of ["a", "b", "a", "c", "b", "c", "a"]) {
+    assert.equal(await remembered.get(key), key);
+  }
+  assert.deepEqual(asked, ["a", "b", "c", "a"]);
+});
+
 Deno.test("an answer from before a change is not kept", async () => {
   const answers = [Promise.withResolvers<string>(), Promise.withResolvers<string>()];
   let asked = 0;

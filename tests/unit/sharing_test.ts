@@ -140,6 +140,51 @@ Deno.test("positions are the same after they were bits", () => {
   }));
 });
 
+/** A shared run of chunks that this server coordinates; `answers`: what the database says to statements. */
+function coordinated(
+  answers: [statement: RegExp, answer: () => unknown][],
+  chunks = 1,
+): SharedRun {
+  const sql = async (parts: TemplateStringsArray) =>
+    await answers.find(([statement]) => statement.test(parts.join("$")))![1]();
+  return new SharedRun({
+    sql: sql as never,
+    of: { runId: "r", attempt: 1, holder: "h" } as never,
+    serverId: "s",
+    submit: () => Promise.reject(new Error("the chunk fails")),
+    chunks,
+    spillDir: "",
+    lanes: 1,
+    control: {
+      signal: new AbortController().signal,
+      throwIfHalted: () => {},
+      halt: () => {},
+    } as never,
+    log: undefined as never,
+    retry: { attempts: 1, initialMs: 0 },
+  });
+}
+
+Deno.test("a shared run whose chunk came out otherwise, prepared again after the verdict, is given back", async () => {
+  const told: number[] = [];
+  const looks = [
+    { stale: false, published: [{ chunk_no: 0 }] },
+    { stale: true, published: [] },
+  ];
+  const run = coordinated([
+    [/advance_shared_run/, () => [{ advanced: true }]],
+    [/release_helpers/, () => [{ gone: 0 }]],
+    [/claim_chunk/, () => []],
+    [/shared_runs/, () => [looks.shift()]],
+  ], 2);
+  await assert.rejects(run.publish(new Set(), (chunk) => told.push(chunk.chunk_no)), {
+    type: "unavailable",
+    transient: true,
+    message: /other keys or contents when a second server prepared it/,
+  });
+  assert.deepEqual(told, [0]);
+});
+
 Deno.test("a chunk that fails ends a shared run, also while its server looks how far the others are", async () => {
   const looking = Promise.withResolvers<void>();
   const looked = Promise.withResolvers<{ stale: boolean; published: unknown[] }[]>();
@@ -157,24 +202,7 @@ Deno.test("a chunk that fails ends a shared run, also while its server looks how
       return looks++ === 0 ? looked.promise : [{ stale: false, published: [{ chunk_no: 0 }] }];
     }],
   ];
-  const sql = async (parts: TemplateStringsArray) =>
-    await answers.find(([statement]) => statement.test(parts.join("$")))![1]();
-  const run = new SharedRun({
-    sql: sql as never,
-    of: { runId: "r", attempt: 1, holder: "h" } as never,
-    serverId: "s",
-    submit: () => Promise.reject(new Error("the chunk fails")),
-    chunks: 1,
-    spillDir: "",
-    lanes: 1,
-    control: {
-      signal: new AbortController().signal,
-      throwIfHalted: () => {},
-      halt: () => {},
-    } as never,
-    log: undefined as never,
-    retry: { attempts: 1, initialMs: 0 },
-  });
+  const run = coordinated(answers);
   const ended = run.publish(new Set(), () => {});
   await looking.promise;
   // the chunk has failed by then
