@@ -168,8 +168,10 @@ Deno.test("a body of JSON without a byte is no body, wherever one may be left ou
       assert.notEqual(response.status, 400, `${path}: ${await response.text()}`);
     }
   }
-  const put = await engine.request("/api/variables/v", { ...init, method: "PUT", body: "" });
-  assert.deepEqual((await problemOf(put)).errors!.map(({ field }) => field), ["value"]);
+  for (const body of [{ body: "" }, {}]) {
+    const put = await engine.request("/api/variables/v", { ...init, method: "PUT", ...body });
+    assert.deepEqual((await problemOf(put)).errors!.map(({ field }) => field), ["value"]);
+  }
 });
 
 Deno.test("the body of Airflow's REST API is understood: {conf: {…}}, and nothing beside it is lost without a word", async (t) => {

@@ -40,7 +40,7 @@ Deno.test("the bar below the pointer is named, newest at the right, and leads to
   });
   using _ = page;
   const link = page.at("a.bars");
-  await point(link, 1);
+  await point(link, 7);
   assert.deepEqual(told(link), ["/etl/runs/b", "newest"]);
   assert.equal(mark(link), "172", "of 180 pixels");
   await point(link, 8);

@@ -472,7 +472,7 @@ Deno.test("texts are compared by code point, and a bound that is a number is one
 });
 
 Deno.test("LIKE takes the escape that is given", () => {
-  const like = (escape?: string) =>
+  const like = (escape?: string | null) =>
     judged(["expect_column_values_to_match_like_pattern", {
       column: "a",
       like_pattern: "5!%",
@@ -480,6 +480,7 @@ Deno.test("LIKE takes the escape that is given", () => {
     }], [{ a: "5%" }, { a: "5!x" }]).result.partial_unexpected_list;
   assert.deepEqual(like("!"), ["5!x"]);
   assert.deepEqual(like(), ["5%"]);
+  assert.deepEqual(like(null), ["5%"]);
 });
 
 Deno.test("a quantile may be off by one in ten thousand of its bound, and no more", () => {

@@ -63,6 +63,8 @@ Deno.test("compilePayloadSchema() refuses what is no schema", () => {
       { $ref: "https://example.org/other.json" },
       { $ref: "#" },
       { allOf: [{ $ref: "#" }] },
+      { $ref: "#/const/x", const: null },
+      { $ref: "#/$defs/missing" },
       { properties: { a: { pattern: "(?=x)" } } },
       { enum: Array.from({ length: 50_000 }, (_, i) => `value ${i}`) },
     ]

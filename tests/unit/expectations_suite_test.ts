@@ -154,11 +154,12 @@ Deno.test("resolveParameters() puts in given values first, then those of the sui
         column: "a",
         min_value: { $PARAMETER: "low" },
         max_value: { $PARAMETER: "high" },
+        row_condition: null,
       },
     }],
   });
   const { kwargs } = resolveParameters(suite, { low: 2 }).expectations[0]!;
-  assert.deepEqual(kwargs, { column: "a", min_value: 2, max_value: 5 });
+  assert.deepEqual(kwargs, { column: "a", min_value: 2, max_value: 5, row_condition: null });
   assert.throws(
     () => resolveParameters(suite, { low: "x" }),
     (error: Problem) => error.errors[0]!.field === "expectations[0].kwargs.max_value",
@@ -171,6 +172,25 @@ Deno.test("resolveParameters() names a parameter that has no value", () => {
     kwargs: { value: { $PARAMETER: "rows" } },
   }));
   assert.throws(() => resolveParameters(suite), /the suite parameter rows has no value/);
+});
+
+Deno.test("a JSON schema that is none is refused with its suite, or with the run that gives it", () => {
+  const matches = (json_schema: unknown) =>
+    suiteOf({
+      type: "expect_column_values_to_match_json_schema",
+      kwargs: { column: "a", json_schema },
+    });
+  const field = "expectations[0].kwargs.json_schema";
+  assert.deepEqual(problemOf(matches({ type: "nonsense" })).errors.map((each) => each.field), [
+    field,
+  ]);
+  readSuite(matches({ type: "object" }));
+  const suite = readSuite(matches({ $PARAMETER: "schema" }));
+  resolveParameters(suite, { schema: { type: "object" } });
+  assert.throws(
+    () => resolveParameters(suite, { schema: { type: "nonsense" } }),
+    (error: Problem) => error.errors[0]!.field === field,
+  );
 });
 
 Deno.test("isRowWise() tells expectations about rows from those about the batch", () => {

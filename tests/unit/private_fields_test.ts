@@ -7,6 +7,7 @@ import {
   refusePrivateKeys,
   withoutValues,
 } from "../../pipeline/private_fields.ts";
+import { cellsJson } from "../../pipeline/sources/columns.ts";
 import { parseJson } from "../../pipeline/sources/json_text.ts";
 import { type RecordBatch, type SourceRecord, Unreadable } from "../../pipeline/sources/source.ts";
 import { verbatim } from "../../vocabulary/messages.ts";
@@ -60,6 +61,69 @@ Deno.test("what is wrong with a private field is told without its value, also wh
     assert.doesNotMatch(`${told(path, field)}`, /x@y/, `${field}, ${path} is private`);
   }
   assert.match(`${told("a", "ab")}`, /x@y/);
+});
+
+/** What is shown of a record, as the quarantine has it and as a replay reads it; without a record: as its source has it. */
+function shown(
+  { raw = null, record = null }: { raw?: string | null; record?: string | null },
+  paths: string[],
+  conf = {},
+): [raw: string | null, record: string | null] {
+  const privacy = { exclude: paths, hash: [], hashed: [], secret: null };
+  const records: RecordBatch = [{}];
+  records.origin = () => ({
+    ...{ file: "a.csv", line: 2, record },
+    raw: raw === null ? null : new TextEncoder().encode(raw),
+  });
+  new PrivateFields(privacy, conf).batch(records);
+  const origin = records.origin!(0);
+  assert.deepEqual([origin.file, origin.line], ["a.csv", 2]);
+  return [origin.raw === null ? null : new TextDecoder().decode(origin.raw), origin.record];
+}
+
+Deno.test("of a record that is rejected all but its private fields is shown", () => {
+  const json = `{"id":12345678901234567890,"who":{"mail":"x@y","n":1}}`;
+  const without = `{"id":12345678901234567890,"who":{"n":1}}`;
+  assert.deepEqual(shown({ raw: json }, ["who.mail"]), [without, null]);
+  assert.deepEqual(shown({ record: json }, ["who.mail"]), [without, null]);
+  assert.deepEqual(shown({}, ["who.mail"]), [null, null]);
+  const kept = (bytes: number) => `"(${bytes} bytes, not kept: this dataset has private fields)"`;
+  assert.deepEqual(shown({ raw: "mail=x@yé" }, ["mail"]), [kept(10), null]);
+  assert.deepEqual(shown({ record: '["x@yé"]' }, ["mail"]), [kept(9), null]);
+});
+
+Deno.test("of a record of CSV that is rejected the other cells are shown as they stand, and none where a private one may hide", () => {
+  const cells = (...all: [string, string][]) => ({
+    raw: all.map(([, text]) => text).join(),
+    record: cellsJson(all.map(([name]) => name), all.map(([, text]) => text)),
+  });
+  const row = cells(["id", "007"], ["mail", "x@y"], [
+    "who",
+    '{"mail":"z@y","n":12345678901234567890}',
+  ]);
+  for (
+    const [paths, left] of [
+      [["mail"], [["id", "007"], ["who", '{"mail":"z@y","n":12345678901234567890}']]],
+      [["mail", "who.mail"], [["id", "007"], ["who", '{"n":12345678901234567890}']]],
+      [["who.mail", "id.x", "mail"], null],
+    ] as const
+  ) {
+    const [raw, record] = shown(row, [...paths]);
+    if (left === null) {
+      assert.match(raw!, /^"\(\d+ bytes, not kept/);
+      assert.equal(record, null);
+    } else {
+      assert.equal(raw, JSON.stringify(Object.fromEntries(left)));
+      assert.deepEqual(Object.values(JSON.parse(record!)), [left]);
+    }
+  }
+  // what is no value hides none, and stands as it is
+  for (const [text, conf] of [["", {}], ["n/a", { null_values: ["n/a"] }]] as const) {
+    const [raw] = shown(cells(["who", text], ["id", "1"]), ["who.mail"], conf);
+    assert.deepEqual(JSON.parse(raw!), { who: text, id: "1" });
+  }
+  // the name of a column may have dots
+  assert.equal(shown(cells(["a.b", "x@y"], ["id", "1"]), ["a.b"])[0], '{"id":"1"}');
 });
 
 Deno.test("a hash is of the text that the value has as a key; null and empty texts stay", () => {

@@ -87,3 +87,38 @@ Deno.test("addresses with which clouds hand out credentials are refused, whateve
     assert.equal(isCloudMetadata(address), false, address);
   }
 });
+
+Deno.test("a host is read from where the list names it: its own name, any below a name, on any port or on one", async () => {
+  const lookup = () => Promise.resolve([{ address: "192.0.2.1", family: 4 }]);
+  const taken = async (url: string, ...hosts: string[]) => {
+    const options = { hosts, allowPrivateHosts: [new URL(url).hostname], lookup };
+    try {
+      await allowedAddresses(new URL(url), options);
+      return true;
+    } catch (error) {
+      assert.match((error as Error).message, /ETL_HTTP_SOURCES|is not one/);
+      return false;
+    }
+  };
+  for (
+    const [entry, ...urls] of [
+      ["data.example", "https://data.example/a", "http://data.example:8080/a"],
+      ["data.example:443", "https://data.example/a"],
+      ["*.example", "https://data.example/a", "http://a.b.example:8080/a", "https://DATA.example"],
+      ["*.Example:80 ", "http://data.example/a"],
+      ["*", "https://anything.test:1/"],
+    ] as const
+  ) {
+    for (const url of urls) {
+      assert.equal(await taken(url, "other.test", entry), true, `${entry} ${url}`);
+    }
+  }
+  for (
+    const [entry, ...urls] of [
+      ["data.example", "https://x.data.example/a", "https://data.example.test/"],
+      ["data.example:443", "http://data.example/a", "https://data.example:8443/a"],
+      ["*.example", "https://example/a", "https://badexample/", "https://data.example.test/"],
+      ["*.example:80", "https://data.example/a", "http://data.example:8080/a"],
+    ] as const
+  ) for (const url of urls) assert.equal(await taken(url, entry), false, `${entry} ${url}`);
+});

@@ -549,6 +549,24 @@ Deno.test("lineage tells what a run wrote and took away, of a dry run and a star
   }
 });
 
+Deno.test("lineage tells how much a run read, and what each expectation found of which column", () => {
+  const results = [
+    { success: true, expectation_config: { type: "a_kind", kwargs: { column: "price" } } },
+    { success: false, expectation_config: { type: "b_kind", kwargs: { column_list: ["x"] } } },
+  ];
+  const [input] =
+    lineage(ended({ counts: { records_read: 7 } }, { validation: { results } as never }))
+      .inputs;
+  const { inputStatistics, dataQualityMetrics, dataQualityAssertions } = input.inputFacets;
+  assert.deepEqual([inputStatistics.rowCount, dataQualityMetrics.rowCount], [7, 7]);
+  assert.deepEqual(dataQualityAssertions.assertions, [
+    { assertion: "a_kind", success: true, column: "price" },
+    { assertion: "b_kind", success: false },
+  ]);
+  const [unknown] = lineage(ended({ counts: null })).inputs;
+  assert.deepEqual(unknown.inputFacets, {});
+});
+
 Deno.test("lineage puts a retry below its run, and a replay below the run that it replays", () => {
   const first = lineage(ended());
   assert.equal(first.run.facets.parent, undefined);
