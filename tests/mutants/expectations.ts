@@ -1124,4 +1124,20 @@ export const EXPECTATIONS: Mutant[] = [
     breaks: "a schema of a file that is nested too deeply ends in words of the machine",
     tests: ["unit/expectations_payload_schema_test.ts"],
   },
+  {
+    id: "expectations/schema-of-suite",
+    file: "pipeline/expectations/suite.ts",
+    find: 'schema !== null && !("$PARAMETER" in schema)',
+    replace: 'schema !== null && ("$PARAMETER" in schema)',
+    breaks: "a JSON schema that is none is refused with its suite",
+    tests: ["unit/expectations_suite_test.ts: a JSON schema that is none"],
+  },
+  {
+    id: "expectations/parameter-null",
+    file: "pipeline/expectations/suite.ts",
+    find: 'if (typeof value !== "object" || value === null || !("$PARAMETER" in value))',
+    replace: 'if (typeof value !== "object" || !("$PARAMETER" in value!))',
+    breaks: "a suite with parameters may have kwargs that are null",
+    tests: ["unit/expectations_suite_test.ts: resolveParameters() puts in"],
+  },
 ];

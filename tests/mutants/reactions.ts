@@ -2950,4 +2950,28 @@ export const REACTIONS: Mutant[] = [
     breaks: "after the last end of a run one more is looked for each time",
     tests: ["integration/housekeeping_test.ts: of the ends of runs"],
   },
+  {
+    id: "reactions/lineage-column",
+    file: "telemetry/integrations/openlineage.ts",
+    find: 'typeof expectation.kwargs.column === "string"',
+    replace: 'typeof expectation.kwargs.column !== "string"',
+    breaks: "lineage says of which column an expectation is",
+    tests: ["unit/telemetry_test.ts: lineage tells how much"],
+  },
+  {
+    id: "reactions/lineage-success",
+    file: "telemetry/integrations/openlineage.ts",
+    find: "          success,\n",
+    replace: "          success: true,\n",
+    breaks: "lineage says which expectations failed",
+    tests: ["unit/telemetry_test.ts: lineage tells how much"],
+  },
+  {
+    id: "reactions/lineage-read",
+    file: "telemetry/integrations/openlineage.ts",
+    find: 'facet("inputStatistics", { rowCount: read })',
+    replace: 'facet("inputStatistics", { rowCount: 0 })',
+    breaks: "lineage says how much a run read",
+    tests: ["unit/telemetry_test.ts: lineage tells how much"],
+  },
 ];

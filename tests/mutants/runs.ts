@@ -2067,4 +2067,20 @@ export const RUNS: Mutant[] = [
       "where the role of the backup could not see a sequence, numbers of rows that are there are given out again",
     tests: ["integration/backup_restore_test.ts: numbers that"],
   },
+  {
+    id: "runs/shared-otherwise",
+    file: "pipeline/sharing.ts",
+    find: "if (progress.stale) throw stale();",
+    replace: "if (false) throw stale();",
+    breaks: "a shared run whose chunk came out otherwise is given back",
+    tests: ["unit/sharing_test.ts: a shared run whose chunk"],
+  },
+  {
+    id: "runs/shared-published-told",
+    file: "pipeline/sharing.ts",
+    find: "        onPublished(chunk);\n",
+    replace: "",
+    breaks: "a shared run counts the chunks that others published",
+    tests: ["unit/sharing_test.ts: a shared run whose chunk"],
+  },
 ];
