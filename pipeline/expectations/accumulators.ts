@@ -119,10 +119,12 @@ function countType(value: unknown, counts: TypeCounts): void {
   }
 }
 
-/** Smallest and largest value of a column. */
+/** Smallest and largest value of a column: of its first one's type. */
 export interface ExtremesState extends State {
-  nonnull: number;
-  mistyped: number;
+  /** Values by what they can be compared with. */
+  numbers: number;
+  texts: number;
+  others: number;
   min: StoredValue;
   max: StoredValue;
 }
@@ -140,8 +142,9 @@ export function extremesKind(
 class Extremes implements Accumulator {
   readonly #column: string;
   readonly #condition: Condition | undefined;
-  #nonnull = 0;
-  #mistyped = 0;
+  #numbers = 0;
+  #texts = 0;
+  #others = 0;
   #min: unknown = null;
   #max: unknown = null;
 
@@ -161,31 +164,34 @@ class Extremes implements Accumulator {
   }
 
   #add(value: unknown): void {
-    this.#nonnull++;
     const min = this.#min;
     if (typeof value === "number" && typeof min === "number") {
+      this.#numbers++;
       if (value < min) this.#min = value;
       else if (value > (this.#max as number)) this.#max = value;
       return;
     }
+    if (typeof value === "string") this.#texts++;
+    else if (asNumber(value) !== undefined) this.#numbers++;
+    else {
+      this.#others++;
+      return;
+    }
     if (min === null) {
-      if (compareValues(value, value) === undefined) this.#mistyped++;
-      else this.#min = this.#max = value;
+      this.#min = this.#max = value;
       return;
     }
     const below = compareValues(value, min);
-    if (below === undefined) {
-      this.#mistyped++;
-      return;
-    }
+    if (below === undefined) return;
     if (below < 0) this.#min = value;
     if (compareValues(value, this.#max)! > 0) this.#max = value;
   }
 
   state(): ExtremesState {
     return {
-      nonnull: this.#nonnull,
-      mistyped: this.#mistyped,
+      numbers: this.#numbers,
+      texts: this.#texts,
+      others: this.#others,
       min: storeValue(this.#min),
       max: storeValue(this.#max),
     };
@@ -193,19 +199,28 @@ class Extremes implements Accumulator {
 }
 
 function mergeExtremes(a: ExtremesState, b: ExtremesState): ExtremesState {
-  const counts = { nonnull: a.nonnull + b.nonnull, mistyped: a.mistyped + b.mistyped };
+  const counts = {
+    numbers: a.numbers + b.numbers,
+    texts: a.texts + b.texts,
+    others: a.others + b.others,
+  };
   if (a.min === null) return { ...counts, min: b.min, max: b.max };
   if (b.min === null) return { ...counts, min: a.min, max: a.max };
   const below = compareValues(restoreValue(b.min), restoreValue(a.min));
   const above = compareValues(restoreValue(b.max), restoreValue(a.max));
   if (below === undefined || above === undefined) {
-    return { ...counts, mistyped: counts.mistyped + 1, min: a.min, max: a.max };
+    return { ...counts, min: a.min, max: a.max };
   }
   return {
     ...counts,
     min: below < 0 ? b.min : a.min,
     max: above > 0 ? b.max : a.max,
   };
+}
+
+/** Values that cannot be compared with the first one that can be compared at all. */
+export function mistypedOf({ numbers, texts, others, min }: ExtremesState): number {
+  return others + (min === null ? 0 : typeof min === "string" ? numbers : texts);
 }
 
 /** Values that do not follow the one before them in order. */
@@ -492,11 +507,13 @@ function mergeOrders(a: OrderState, b: OrderState, follows: InOrder): OrderState
     positions: [...a.positions, ...b.positions],
   };
   if (a.last !== null && b.first !== null) {
-    const ok = follows(restoreValue(a.last), restoreValue(b.first));
-    if (ok === undefined) merged.mistyped++;
+    const first = restoreValue(b.first);
+    const ok = follows(restoreValue(a.last), first);
+    // b has counted a first value that is mistyped itself
+    if (ok === undefined) merged.mistyped += follows(first, first) === undefined ? 0 : 1;
     else if (!ok) {
       merged.unexpected++;
-      merged.values = [...a.values, shown(restoreValue(b.first)), ...b.values];
+      merged.values = [...a.values, shown(first), ...b.values];
       merged.positions = [...a.positions, b.firstPosition, ...b.positions];
     }
   }

@@ -19,7 +19,7 @@ import {
   type Read,
   valueSet,
 } from "./kind.ts";
-import type { State } from "./accumulators.ts";
+import { mistypedOf, type State } from "./accumulators.ts";
 import type { DistinctState } from "./distinct.ts";
 import {
   type DistinctSummary,
@@ -219,7 +219,8 @@ function extreme(which: "min" | "max"): (kwargs: Kwargs, context: Context) => Ju
     const read = plan.extremes(column, condition);
     return (states) => {
       const state = read(states);
-      if (state.mistyped > 0) throw mistyped(state.mistyped, [column]);
+      const others = mistypedOf(state);
+      if (others > 0) throw mistyped(others, [column]);
       return observedBetween(restoreValue(state[which]), kwargs);
     };
   };

@@ -199,6 +199,7 @@ Deno.test("unexpected values are listed 20 at most, the first ones, each of boun
   const list = result.partial_unexpected_list as string[];
   assert.equal(list.length, 20);
   assert.deepEqual(list.map((text) => Number(text.split(" ")[0])), [...Array(20).keys()]);
+  assert.deepEqual(result.partial_unexpected_index_list, [...Array(20).keys()]);
   assert.ok(list.every((text) => text.length <= 1_001));
   assert.equal(result.unexpected_count, 100);
 });
@@ -272,14 +273,39 @@ Deno.test("failingRows() finds the rows that fail an expectation about rows, and
   assert.match(failing.get(3)!.message, /: \[1,7\]$/);
 });
 
-Deno.test("integers of 64 bits without a sign and negative ones together are objects, each alone is not", () => {
-  const of = (type_: string, ...values: bigint[]) =>
-    validate([["expect_column_values_to_be_of_type", { column: "a", type_ }]], [
+Deno.test("a column has the type that pandas gives it, whichever integers it has beyond 2^53", () => {
+  const typeOf = (...values: SourceRecord["a"][]) =>
+    alike(
+      [["expect_column_values_to_be_of_type", { column: "a", type_: "object" }]],
       values.map((a) => ({ a })),
-    ]).results[0]!.success;
-  const [large, low] = [2n ** 63n, -(2n ** 60n)];
-  assert.deepEqual([of("uint64", large), of("int64", low)], [true, true]);
-  assert.deepEqual([of("uint64", large, low), of("int64", large, low)], [false, false]);
+      1,
+    )[0]!.result.observed_value;
+  const [low, high, large, largest] = [-(2n ** 63n), 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n];
+  assert.deepEqual([low, high, large, largest].map((value) => typeOf(value)), [
+    "int64",
+    "int64",
+    "uint64",
+    "uint64",
+  ]);
+  assert.deepEqual([low - 1n, largest + 1n].map((value) => typeOf(value)), ["object_", "object_"]);
+  // what is negative has no place beside what is too large for a sign
+  assert.deepEqual([typeOf(large, 1), typeOf(large, -1), typeOf(large, -(2n ** 60n))], [
+    "uint64",
+    "object_",
+    "object_",
+  ]);
+  assert.deepEqual([typeOf(1, null), typeOf(large, null), typeOf(true, null), typeOf(1, 1.5)], [
+    "float64",
+    "float64",
+    "object_",
+    "float64",
+  ]);
+  assert.deepEqual([typeOf("a", null), typeOf("a", 1), typeOf([1]), typeOf({ b: 1 })], [
+    "str",
+    "object_",
+    "object_",
+    "object_",
+  ]);
 });
 
 Deno.test("a row of a list of columns is left out where values are missing, as ignore_row_if says", () => {
@@ -371,14 +397,52 @@ Deno.test("samples of duplicates are found under several row conditions, in any 
 });
 
 Deno.test("each row condition has figures of its own", () => {
-  const records = [1, 2, 3, 4].map((v) => ({ g: v % 2, v }));
-  const max = (row_condition?: string): Given => [
-    "expect_column_max_to_be_between",
-    { column: "v", max_value: 9, ...(row_condition === undefined ? {} : { row_condition }) },
+  const records = [1, 2, 3, 4].map((v) => ({
+    g: v % 2,
+    v: v === 3 ? 0 : v,
+    w: v === 4 ? null : v,
+  }));
+  const given = (type: string, kwargs: object) =>
+    [undefined, "g == 1", "g == 0"].map((row_condition): Given => [
+      type,
+      { ...kwargs, ...(row_condition === undefined ? {} : { row_condition }) },
+    ]);
+  const observed = (type: string, kwargs: object = { column: "v" }) =>
+    alike(given(type, kwargs), records, 4, 1)
+      .map(({ result }) => result.observed_value ?? result.unexpected_count);
+  assert.deepEqual(observed("expect_column_max_to_be_between"), [4, 1, 4]);
+  assert.deepEqual(observed("expect_column_min_to_be_between"), [0, 0, 2]);
+  assert.deepEqual(observed("expect_column_mean_to_be_between"), [1.75, 0.5, 3]);
+  assert.deepEqual(observed("expect_column_median_to_be_between"), [1.5, 0.5, 3]);
+  assert.deepEqual(observed("expect_column_values_to_be_increasing"), [1, 1, 0]);
+  assert.deepEqual(observed("expect_table_row_count_to_be_between", {}), [4, 2, 2]);
+  const filled = "expect_column_proportion_of_non_null_values_to_be_between";
+  assert.deepEqual(observed(filled, { column: "w" }), [0.75, 1, 0.5]);
+});
+
+Deno.test("expectations that ask for different things of the same columns do not share their figures", () => {
+  const ordered = (what: string, strictly: boolean): Given => [
+    `expect_column_values_to_be_${what}`,
+    { column: "a", strictly },
   ];
-  const observed = alike([max(), max("g == 1"), max("g == 0")], records, 4, 1)
-    .map(({ result }) => result.observed_value);
-  assert.deepEqual(observed, [4, 3, 4]);
+  const unique = (ignore_row_if: string): Given => [
+    "expect_compound_columns_to_be_unique",
+    { column_list: ["b", "c"], ignore_row_if },
+  ];
+  const results = alike(
+    [
+      ordered("increasing", false),
+      ordered("increasing", true),
+      ordered("decreasing", false),
+      ordered("decreasing", true),
+      unique("never"),
+      unique("any_value_is_missing"),
+    ],
+    [1, 1, 2, 3].map((a) => ({ a, b: 1, c: null })),
+    1,
+    2,
+  );
+  assert.deepEqual(results.map(({ result }) => result.unexpected_count), [0, 1, 2, 3, 4, 0]);
 });
 
 Deno.test("sum, mean and deviation are exact to the last digit, whatever the chunks", () => {
@@ -542,4 +606,149 @@ Deno.test("a row that fails says what was expected of it, in bounded length", ()
   const message = String(suite.failingRows([{ a: -1 }]).get(0)!.message);
   assert.ok(message.length < 300, message);
   assert.match(message, /value_set \[0,1,2.*…\): -1$/);
+});
+
+Deno.test("a bound may be zero, text or beyond 2^53, and is within unless it is strict", () => {
+  const within = (a: SourceRecord["a"], kwargs: object, type = "max") => {
+    const { success, exception_info } = judged(
+      [`expect_column_${type}_to_be_between`, { column: "a", ...kwargs }],
+      [{ a: a! }],
+    );
+    return exception_info.raised_exception ? "cannot be compared" : success;
+  };
+  for (const type of ["min", "max", "mean", "median", "sum"]) {
+    assert.equal(within(-1, { min_value: 0 }, type), false, type);
+    assert.equal(within(1, { max_value: 0 }, type), false, type);
+    assert.equal(within(1, { min_value: null, max_value: null }, type), true, type);
+    for (const strict of [true, false]) {
+      assert.equal(within(1, { min_value: 1, strict_min: strict }, type), !strict, type);
+      assert.equal(within(1, { max_value: 1, strict_max: strict }, type), !strict, type);
+    }
+  }
+  const odd = 9007199254740993n;
+  assert.deepEqual(
+    [odd - 1n, odd, odd + 1n].map((a) => within(a, { max_value: `${odd}`, strict_max: true })),
+    [true, false, false],
+  );
+  assert.deepEqual(
+    [-odd - 1n, -odd, 1n - odd].map((a) => within(a, { min_value: `-${odd}`, strict_min: true })),
+    [false, false, true],
+  );
+  // a text that is a number is one for numbers, and text for texts
+  assert.deepEqual([within(9, { max_value: "10" }), within("9", { max_value: "10" })], [
+    true,
+    false,
+  ]);
+  for (const text of ["ten", " "]) {
+    assert.equal(within(9, { max_value: text }), "cannot be compared", text);
+  }
+  assert.equal(within("9", { max_value: 10 }), "cannot be compared");
+});
+
+Deno.test("the smallest and the largest value are those of all chunks, and what cannot be compared is told of", () => {
+  const observed = (...values: SourceRecord["a"][]) =>
+    alike(
+      [
+        ["expect_column_min_to_be_between", { column: "a" }],
+        ["expect_column_max_to_be_between", { column: "a" }],
+      ],
+      values.map((a) => ({ a })),
+      1,
+      2,
+    ).map(({ result, exception_info }) =>
+      exception_info.exception_message ?? result.observed_value
+    );
+  assert.deepEqual(observed(null, 5, 9, 1, null), [1, 9]);
+  assert.deepEqual(observed(null, null), [null, null]);
+  assert.deepEqual(observed("b", "c", "a"), ["a", "c"]);
+  const big = 2n ** 60n;
+  assert.deepEqual(observed(1, big, -big, 2), [`-${big}`, `${big}`]);
+  for (
+    const [told, ...values] of [
+      ["1 value", 1, 2, "x"],
+      ["1 value", "x", 1],
+      ["1 value", [1]],
+      ["1 value", null, { b: 1 }],
+      ["1 value", 1, [1], 2],
+      ["2 values", 1, "x", "y", 2],
+      ["2 values", "x", "y", 1, true],
+      ["3 values", [1], "x", { b: 1 }, 1],
+    ]
+  ) {
+    for (const message of observed(...values)) {
+      assert.match(`${message}`, new RegExp(`^${told} of a cannot be`), JSON.stringify(values));
+    }
+  }
+});
+
+Deno.test("an order goes on over nulls, batches and chunks, however the chunks are put together", () => {
+  const given: Given[] = [["expect_column_values_to_be_increasing", { column: "a" }]];
+  const of = (...values: SourceRecord["a"][]) => {
+    const records = values.map((a) => ({ a }));
+    const { result, exception_info } = alike(given, records, 1, 2, 10)[0]!;
+    return exception_info.exception_message ??
+      [result.partial_unexpected_list, result.partial_unexpected_index_list];
+  };
+  assert.deepEqual(of(null, 3, null, null, 1, 2, null), [[1], [4]]);
+  assert.deepEqual(of(1, 2n ** 60n, 2n ** 60n + 1n, 2n ** 60n), [[`${2n ** 60n}`], [3]]);
+  const falling = Array.from({ length: 30 }, (_, i) => -i);
+  assert.deepEqual(of(...falling), [falling.slice(1, 21), [...Array(21).keys()].slice(1)]);
+  // a text has no place in it: neither it nor what follows can be judged
+  assert.match(String(of("x")), /^1 value of a/);
+  assert.match(String(of(1, "x", 2)), /^2 values of a/);
+  assert.match(String(of(2, "x")), /^1 value of a/);
+
+  const suite = compile(...given);
+  const states = [[null, null], [null, 3], [1, 2], [null], [0]].map((values, chunkNo) => {
+    const state = suite.newState({ chunkNo });
+    suite.observe(state, values.map((a) => ({ a })));
+    return suite.serializeState(state);
+  });
+  const whole = suite.mergeStates(states);
+  for (let at = 1; at < states.length; at++) {
+    const [before, after] = [states.slice(0, at), states.slice(at)].map((some) =>
+      suite.mergeStates(some)
+    );
+    assert.deepEqual(suite.mergeStates([after!, before!]), whole, `${at}`);
+  }
+});
+
+Deno.test("pairs of columns are judged in the rows that a condition selects, and told by their place in all", () => {
+  // 30 rows, so that the positions are not those within a batch
+  const records = Array.from({ length: 30 }, (_, i) => ({ a: i, b: i < 25 ? i : null }));
+  const pair = { column_A: "a", column_B: "b", ignore_row_if: "neither" };
+  const [equal, greater] = alike(
+    [
+      ["expect_column_pair_values_to_be_equal", pair],
+      ["expect_column_pair_values_a_to_be_greater_than_b", { ...pair, row_condition: "a > 23" }],
+    ],
+    records,
+    4,
+    1,
+  );
+  assert.deepEqual(equal!.result.partial_unexpected_index_list, [25, 26, 27, 28, 29]);
+  assert.deepEqual(
+    greater!.result.partial_unexpected_list,
+    [24, 25, 26, 27, 28, 29].map((a) => [
+      a,
+      a < 25 ? a : null,
+    ]),
+  );
+  assert.deepEqual([greater!.result.element_count, greater!.result.unexpected_count], [6, 6]);
+  const [text] = alike(
+    [["expect_column_pair_values_a_to_be_greater_than_b", { column_A: "a", column_B: "t" }]],
+    [{ a: 1, t: 0 }, { a: 1, t: "x" }, { a: 1, t: "y" }],
+    1,
+  );
+  assert.match(text!.exception_info.exception_message!, /^2 values of a, t cannot be looked at/);
+});
+
+Deno.test("of the names of fields 10,000 are columns, in one chunk or in several", () => {
+  const fields = (from: number, count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`f${from + i}`, 1]));
+  const count = (...chunks: SourceRecord[][]) =>
+    judged(["expect_table_column_count_to_be_between", {}], ...chunks).result.observed_value;
+  assert.equal(count([fields(0, 2_000)]), 2_000);
+  assert.equal(count([fields(0, 10_001)]), 10_000);
+  assert.equal(count([fields(0, 6_000)], [fields(6_000, 6_000)]), 10_000);
 });

@@ -260,6 +260,88 @@ Deno.test("readSuite() takes values as Great Expectations does, and refuses what
   }
 });
 
+Deno.test("readSuite() takes a number, a flag and a bound in each form that Python's libraries take, and no other", () => {
+  const kwarg = (type: string, kwargs: Record<string, unknown>, name: string) => {
+    try {
+      return readSuite(suiteOf({ type, kwargs: { column: "a", ...kwargs } }))
+        .expectations[0]!.kwargs[name];
+    } catch (error) {
+      assert.ok(error instanceof Problem, String(error));
+      return "refused";
+    }
+  };
+  const each = (
+    type: string,
+    name: string,
+    forms: [given: unknown, taken: unknown][],
+    others: Record<string, unknown> = {},
+  ) => {
+    for (const [given, taken] of forms) {
+      assert.deepEqual(kwarg(type, { ...others, [name]: given }, name), taken, `${name} ${given}`);
+    }
+  };
+  const refused = (...given: unknown[]) => given.map((one): [unknown, unknown] => [one, "refused"]);
+  const numbers: [unknown, unknown][] = [
+    [".5", 0.5],
+    ["5.", 5],
+    ["+3", 3],
+    ["-1.5e+3", -1500],
+    ["1E3", 1000],
+    ["-9007199254740993", -9007199254740993n],
+    ["-3", -3],
+    [2n ** 60n, 2n ** 60n],
+    [false, 0],
+    [null, null],
+    ...refused("", ".", "e3", "1e", "0x10", " 1", "Infinity", [1]),
+  ];
+  for (const [name, other] of [["min_value", "max_value"], ["max_value", "min_value"]] as const) {
+    each("expect_column_mean_to_be_between", name, numbers);
+    each("expect_column_values_to_be_between", name, [
+      [true, 1],
+      ["2024-01-01", "2024-01-01"],
+      ["x".repeat(1_000), "x".repeat(1_000)],
+      ...refused("", "x".repeat(1_001), []),
+    ]);
+    each("expect_column_values_to_be_between", name, [[null, null]], { [other]: 2 });
+  }
+  const flags: [unknown, unknown][] = [
+    ...[true, 1, "1", "true", "TRUE", "t", "Yes", "Y", "on", "ON"]
+      .map((given): [unknown, unknown] => [given, true]),
+    ...[false, 0, "0", "false", "False", "F", "no", "N", "off", "OFF"]
+      .map((given): [unknown, unknown] => [given, false]),
+    ...refused(2, -1, "", "maybe", "only", null),
+  ];
+  for (const name of ["strict_min", "strict_max"]) {
+    each("expect_column_values_to_be_between", name, flags, { min_value: 0 });
+    each("expect_column_mean_to_be_between", name, flags);
+  }
+  each("expect_column_values_to_be_null", "mostly", [
+    [0, 0],
+    [1, 1],
+    ...refused(-0.1, 1.1),
+  ]);
+  each("expect_column_values_to_be_null", "column", [
+    ["x".repeat(512), "x".repeat(512)],
+    ...refused("", "x".repeat(513)),
+  ]);
+  each("expect_column_values_to_be_of_type", "type_", [["int64", "int64"], ...refused("int63")]);
+  each("expect_column_distinct_values_to_be_in_set", "value_set", [[[1], [1]], ...refused([])]);
+  const like = "expect_column_values_to_match_like_pattern";
+  for (const [escape, taken] of [["!", "!"], [null, null], ...refused("", "!!")]) {
+    assert.equal(kwarg(like, { like_pattern: "a", escape }, "escape"), taken, `escape ${escape}`);
+  }
+  const columns = (count: number) => {
+    const type = "expect_compound_columns_to_be_unique";
+    const column_list = Array.from({ length: count }, (_, i) => `c${i}`);
+    try {
+      return readSuite(suiteOf({ type, kwargs: { column_list } })).expectations.length;
+    } catch {
+      return "refused";
+    }
+  };
+  assert.deepEqual([1, 2, 50, 51].map(columns), ["refused", 1, 1, "refused"]);
+});
+
 Deno.test("describeKinds(): docs/expectations.md says of each kind whether single rows can fail it, and of each unsupported one why", async () => {
   const text = await Deno.readTextFile(new URL("../../docs/expectations.md", import.meta.url));
   const between = (start: string, end: string) =>
