@@ -205,7 +205,6 @@ function mergeExtremes(a: ExtremesState, b: ExtremesState): ExtremesState {
     others: a.others + b.others,
   };
   if (a.min === null) return { ...counts, min: b.min, max: b.max };
-  if (b.min === null) return { ...counts, min: a.min, max: a.max };
   const below = compareValues(restoreValue(b.min), restoreValue(a.min));
   const above = compareValues(restoreValue(b.max), restoreValue(a.max));
   if (below === undefined || above === undefined) {
@@ -245,7 +244,8 @@ export function inOrder(direction: 1 | -1, strictly: boolean): InOrder {
     const a = asNumber(previous);
     const b = asNumber(next);
     if (a === undefined || b === undefined) return undefined;
-    return a === b ? !strictly : direction === 1 ? b > a : b < a;
+    const order = a < b ? direction : a > b ? -direction : 0;
+    return strictly ? order > 0 : order >= 0;
   };
 }
 

@@ -288,6 +288,11 @@ Deno.test("a column has the type that pandas gives it, whichever integers it has
     "uint64",
   ]);
   assert.deepEqual([low - 1n, largest + 1n].map((value) => typeOf(value)), ["object_", "object_"]);
+  assert.deepEqual([typeOf(low - 1n, 1.5), typeOf(largest + 1n, 1.5), typeOf(large, 1.5)], [
+    "object_",
+    "object_",
+    "float64",
+  ]);
   // what is negative has no place beside what is too large for a sign
   assert.deepEqual([typeOf(large, 1), typeOf(large, -1), typeOf(large, -(2n ** 60n))], [
     "uint64",
@@ -691,6 +696,8 @@ Deno.test("an order goes on over nulls, batches and chunks, however the chunks a
   };
   assert.deepEqual(of(null, 3, null, null, 1, 2, null), [[1], [4]]);
   assert.deepEqual(of(1, 2n ** 60n, 2n ** 60n + 1n, 2n ** 60n), [[`${2n ** 60n}`], [3]]);
+  // a double is the same number as an integer beyond 2^53
+  assert.deepEqual(of(2n ** 60n, 2 ** 60, 2n ** 60n), [[], []]);
   const falling = Array.from({ length: 30 }, (_, i) => -i);
   assert.deepEqual(of(...falling), [falling.slice(1, 21), [...Array(21).keys()].slice(1)]);
   // a text has no place in it: neither it nor what follows can be judged

@@ -49,6 +49,20 @@ Deno.test("Profile proposes types, null rates, ranges, sets and uniqueness", () 
   assert.deepEqual(failed(check(suite, records)), []);
 });
 
+Deno.test("Profile proposes for values of several types those that it has met", () => {
+  const typesOf = (...values: SourceRecord["a"][]) => {
+    const { expectations } = profile(values.map((a) => ({ a }))) as {
+      expectations: { type: string; kwargs: { type_list?: string[] } }[];
+    };
+    return expectations.find(({ type }) => type === "expect_column_values_to_be_in_type_list")
+      ?.kwargs.type_list;
+  };
+  assert.deepEqual(typesOf([1], [2]), ["list"]);
+  assert.deepEqual(typesOf(1, "a", [1], true), ["bool", "int", "str", "list"]);
+  assert.deepEqual(typesOf(1, 2), ["int64"]);
+  assert.deepEqual(typesOf(1, null, 2.5), ["int64", "float64"]);
+});
+
 Deno.test("Profile proposes a set of values that come five times each on average, and not before", () => {
   const of = (times: number) =>
     JSON.stringify(profile(Array.from({ length: 3 * times }, (_, i) => ({ kind: "abc"[i % 3]! }))));

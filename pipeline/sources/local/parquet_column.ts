@@ -21,8 +21,9 @@ import { checkPage, type PageHeader, valuesOf } from "./parquet_check.ts";
 
 /** Bytes of a column that are held while its pages are looked at: beyond the first of a file elsewhere, a request each. */
 const BLOCK_BYTES = 1 << 25;
-/** What the header of a page mostly fits into; its statistics may be longer. */
+/** What the header of a page mostly fits into; its statistics, which may be whole texts, make some longer. */
 const HEADER_BYTES = 1 << 12;
+const MAX_HEADER_BYTES = 1 << 24;
 
 /** More values than may be held at once. */
 export class TooManyValues extends Error {
@@ -152,7 +153,8 @@ export class ColumnReader {
         length = reader.offset;
         break;
       } catch (error) {
-        if (!(error instanceof RangeError) || at + bytes.length >= this.#end) throw error;
+        // one that is cut off fails at its end in one way or another
+        if (at + bytes.length >= this.#end || most >= MAX_HEADER_BYTES) throw error;
       }
     }
     const size = header.compressed_page_size;

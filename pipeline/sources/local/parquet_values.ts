@@ -73,6 +73,8 @@ export function asStored(element: SchemaElement): SchemaElement {
   if (element.converted_type === "ENUM" || logical === "ENUM") {
     return { ...element, converted_type: "UTF8", logical_type: { type: "STRING" } };
   }
+  // hyparquet knows it by its older word only
+  if (logical === "JSON") return { ...element, converted_type: "JSON" };
   const raw = RAW_TYPES.has(element.converted_type ?? "") || RAW_TYPES.has(logical ?? "") ||
     logical === "TIME" || logical === "TIMESTAMP";
   if (!raw) return element;
@@ -122,20 +124,14 @@ export interface Infinities {
 export function converterOf(node: SchemaTree, options: Infinities = {}): Convert {
   const convert = node.children.length === 0 ? leaf(node.element, options) : group(node, options);
   if (node.element.repetition_type !== "REPEATED") return convert;
-  return (value) => Array.isArray(value) ? listOf(value.map(convert)) : convert(value);
+  return (value) => Array.isArray(value) ? listOf(value.map(convert)) : [];
 }
 
 function group(node: SchemaTree, options: Infinities): Convert {
   const [child] = node.children;
   const kind = node.element.converted_type ?? node.element.logical_type?.type;
   if (node.element.logical_type?.type === "VARIANT") return plain;
-  if (kind === "LIST" && node.children.length === 1 && child) {
-    const element = converterOf(
-      child.children.length === 1 ? child.children[0]! : withoutRepetition(child),
-      options,
-    );
-    return (value) => Array.isArray(value) ? listOf(value.map(element)) : nothing(value);
-  }
+  if (kind === "LIST" && node.children.length === 1 && child) return list(child, options);
   if (isMap(node.element) && child?.children.length === 2) return map(child, options);
   const members = node.children.map((own) =>
     [own.element.name, converterOf(own, options)] as const
@@ -146,6 +142,26 @@ function group(node: SchemaTree, options: Infinities): Convert {
     const record: SourceRecord = {};
     for (const [name, convert] of members) put(record, name, convert(struct[name]));
     return record;
+  };
+}
+
+/**
+ * A list: of what its one child repeats, or of that child itself, as older writers have it. Of those hyparquet
+ * gives a group's list as a member of its own, and an empty list of scalars as null, but a missing one as undefined.
+ */
+function list(child: SchemaTree, options: Infinities): Convert {
+  const { length } = child.children;
+  const element = converterOf(
+    length === 1 ? child.children[0]! : withoutRepetition(child),
+    options,
+  );
+  const { name } = child.element;
+  return (value) => {
+    const values = length > 1
+      ? (value as Record<string, unknown> | null | undefined)?.[name]
+      : value;
+    if (Array.isArray(values)) return listOf(values.map(element));
+    return length === 0 && values === null ? [] : nothing(values);
   };
 }
 
