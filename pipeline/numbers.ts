@@ -70,22 +70,17 @@ const DECIMAL = /^-?\d+(?:\.\d+)?$/;
 /** A double holds any decimal of so many significant digits. */
 const EXACT_DIGITS = 15;
 
-/** Sets a member of an object or list that is being made, "__proto__" too, with the digits of its number. */
+/**
+ * Sets a member of an object or list that is being made, with the digits of its number; "__proto__" is a name
+ * like any other in Deno.
+ */
 export function put(
   holder: SourceRecord | Json[],
   name: string | number,
   value: Json | ExactNumber,
 ): void {
   const exact = value instanceof ExactNumber;
-  const stored = exact ? Number(value.text) : value;
-  if (name === "__proto__") {
-    Object.defineProperty(holder, name, {
-      value: stored,
-      enumerable: true,
-      configurable: true,
-      writable: true,
-    });
-  } else (holder as SourceRecord)[name] = stored;
+  (holder as SourceRecord)[name] = exact ? Number(value.text) : value;
   if (exact) setDigits(holder, `${name}`, value.text);
 }
 

@@ -8,12 +8,14 @@ import {
   dateDay,
   decimal,
   dictionary,
+  duration,
   fixedSizeList,
   float32,
   float64,
   int16,
   int32,
   int64,
+  interval,
   largeUtf8,
   list,
   map,
@@ -22,6 +24,8 @@ import {
   struct,
   tableFromColumns,
   tableToIPC,
+  timeMicrosecond,
+  timeSecond,
   timestamp,
   uint64,
   utf8,
@@ -142,6 +146,52 @@ Deno.test("Arrow: files and streams are read, each type without loss", async () 
   const text = await Deno.readTextFile(`${folder.ctx.spoolDir}/${spooled!.name}`);
   assert.match(text, /"price":123456789012345\.6789,/);
   assert.match(text, /"price":-0\.0001,/);
+});
+
+Deno.test("Arrow: times and spans of each unit are ISO 8601 with no more digits than they have", async () => {
+  const [second, milli, micro, nano] = [0, 1, 2, 3] as const;
+  const day = 86_400;
+  const table = tableFromColumns({
+    seconds: columnFromArray(
+      [new Date("2024-02-29T12:00:00Z"), new Date(-1000)],
+      timestamp(second, "UTC"),
+    ),
+    nanos: columnFromArray([new Date(1_001), new Date(-1)], timestamp(nano)),
+    clock: columnFromArray([day - 1, 0], timeSecond()),
+    fine: columnFromArray([3_723_000_500n, 60_000_000n], timeMicrosecond(), EXTRACT),
+    span: columnFromArray([90n, 0n], duration(second), EXTRACT),
+    part: columnFromArray([-1_500n, 20n], duration(milli), EXTRACT),
+    tiny: columnFromArray([1n, -1n], duration(micro), EXTRACT),
+    months: columnFromArray([14, 0], interval(0)),
+    days: columnFromArray([[3, 1_500], [0, 0]], interval(1)),
+    all: columnFromArray([[1, 2, 3_000_000_000], [0, -1, 0]], interval(2)),
+  });
+  await using folder = await SourceFolder.create();
+  await folder.write("a.arrow", tableToIPC(table, { format: "file" })!);
+  const { records } = await readAll({ type: "file", path: "a.arrow" }, folder.ctx);
+  assert.deepEqual(records, [{
+    seconds: "2024-02-29T12:00:00.000Z",
+    nanos: "1970-01-01T00:00:01.001",
+    clock: "23:59:59",
+    fine: "01:02:03.0005",
+    span: "PT90S",
+    part: "PT-1.5S",
+    tiny: "PT0.000001S",
+    months: "P14M",
+    days: "P3DT1.5S",
+    all: "P1M2DT3S",
+  }, {
+    seconds: "1969-12-31T23:59:59.000Z",
+    nanos: "1969-12-31T23:59:59.999",
+    clock: "00:00:00",
+    fine: "00:01:00",
+    span: "PT0S",
+    part: "PT0.02S",
+    tiny: "PT-0.000001S",
+    months: "PT0S",
+    days: "PT0S",
+    all: "P-1D",
+  }]);
 });
 
 Deno.test("Arrow: several batches, compressed ones, a zstd file around it, and a preview of a few rows", async () => {

@@ -401,6 +401,17 @@ Deno.test("Parquet: a value that cannot be kept names its column, and shows the 
   const [{ rule, field, raw, message }] = unreadable as [Unreadable];
   assert.deepEqual([rule, field, raw], ["encoding", "text", '{"id":1}']);
   assert.match(message, /^row 1 of a\.parquet: column "text": a text that is not valid UTF-8$/);
+
+  const json = await read({
+    columnData: [{ name: "json", data: ["{", '{"a":1}', "\xff", ""].map(bytesOf) }],
+    schema: schemaOf([["root", 1], ["json", "BYTE_ARRAY", { logical_type: { type: "JSON" } }]]),
+  });
+  assert.deepEqual(json.records, [{ json: { a: 1 } }]);
+  assert.deepEqual(json.unreadable.map(({ rule, field }) => [rule, field]), [
+    ["json_syntax", "json"],
+    ["json_syntax", "json"],
+    ["json_syntax", "json"],
+  ]);
 });
 
 /** A column's element, the type that it declares, and what is read for each of the values that are stored. */
@@ -444,6 +455,7 @@ const DECLARED: Declared[] = [
     "numeric",
     [
       0.1,
+      0.01,
       16777216,
       1.1754943508222875e-38,
       8589933056,
@@ -453,7 +465,18 @@ const DECLARED: Declared[] = [
       0.109658554,
       NaN,
     ],
-    [0.1, 16777216, 1.1754944e-38, 8589933056, 1.0000001, 123.456, "-Infinity", 0.109658554, "NaN"],
+    [
+      0.1,
+      0.01,
+      16777216,
+      1.1754944e-38,
+      8589933056,
+      1.0000001,
+      123.456,
+      "-Infinity",
+      0.109658554,
+      "NaN",
+    ],
   ],
   [{ type: "DOUBLE" }, "numeric", [0.1, NaN, -Infinity, 1e300], [0.1, "NaN", "-Infinity", 1e300]],
   [
@@ -677,7 +700,7 @@ Deno.test("Parquet: repeated columns and lists of two levels, as older writers h
         ["d", 1, { ...OPTIONAL, converted_type: "LIST" }],
         ["array", 2, REPEATED],
         ["x", "INT32", REQUIRED],
-        ["y", "INT32", REQUIRED],
+        ["y", "INT32", { ...REQUIRED, converted_type: "DATE" }],
       ]),
       rows: 3,
       columns: [
@@ -716,7 +739,7 @@ Deno.test("Parquet: repeated columns and lists of two levels, as older writers h
       tags: [1, 2n ** 60n],
       a: [{ b: 7 }, { b: null }],
       c: ["1970-01-01", "1970-01-02"],
-      d: [{ x: 0, y: 1 }, { x: 10, y: 11 }],
+      d: [{ x: 0, y: "1970-01-02" }, { x: 10, y: "1970-01-12" }],
     },
     { tags: [], a: [], c: [], d: [] },
     { tags: [3], a: [{ b: 8 }], c: null, d: null },
@@ -858,4 +881,43 @@ Deno.test("Parquet: a page's header may tell of whole texts, as pyarrow writes t
     const { records } = await readAll({ type: "file", path: "a.parquet" }, folder.ctx);
     assert.deepEqual(records.map(({ t }) => t), ["a", "b", "c"], `${length}`);
   }
+});
+
+Deno.test("Parquet: decimals in lists, structs and maps, and the numbers of JSON, have every digit that was written", async () => {
+  const price = { type: "INT64", ...decimal(18, 3) };
+  const exact = 9_007_199_254_740_993n;
+  const { records } = await read({
+    schema: schemaOf([
+      ["root", 3],
+      ["list", 1, { ...OPTIONAL, converted_type: "LIST" }],
+      ["list", 1, REPEATED],
+      ["element", "INT64", { ...OPTIONAL, ...price }],
+      ["struct", 2, OPTIONAL],
+      ["price", "INT64", { ...OPTIONAL, ...price }],
+      ["other", "INT32", OPTIONAL],
+      ["map", 1, { ...OPTIONAL, converted_type: "MAP" }],
+      ["key_value", 2, REPEATED],
+      ["key", "BYTE_ARRAY", { ...REQUIRED, converted_type: "UTF8" }],
+      ["value", "INT64", { ...OPTIONAL, ...price }],
+    ]),
+    statistics: false,
+    columnData: [
+      { name: "list", data: [[1_500n, exact]] },
+      { name: "struct", data: [{ price: exact, other: 1 }] },
+      { name: "map", data: [[{ key: "a", value: exact }]] },
+    ],
+  });
+  assert.equal(
+    new Canonicalizer().text(records[0]!),
+    '{"list":[1.5,9007199254740.993],"map":{"a":9007199254740.993},' +
+      '"struct":{"other":1,"price":9007199254740.993}}',
+  );
+  const json = await read({
+    schema: schemaOf([["root", 1], ["json", "BYTE_ARRAY", { logical_type: { type: "JSON" } }]]),
+    columnData: [{ name: "json", data: [bytesOf('{"a":[9007199254740.993]}')] }],
+  });
+  assert.equal(
+    new Canonicalizer().text(json.records[0]!),
+    `{"json":{"a":[9007199254740.993]}}`,
+  );
 });

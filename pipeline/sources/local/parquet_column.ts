@@ -280,7 +280,6 @@ export class ColumnReader {
       }
       return;
     }
-    if (from.entry === to.entry) return;
     if (output.length === 0 && (repetition[from.entry] ?? 0) !== 0) {
       throw new RangeError("a page begins within a row that no page has begun");
     }

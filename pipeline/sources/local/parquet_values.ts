@@ -50,8 +50,6 @@ export const LOSSLESS_PARSERS = {
 const RAW_TYPES = new Set([
   "DECIMAL",
   "DATE",
-  "TIME_MILLIS",
-  "TIME_MICROS",
   "TIMESTAMP_MILLIS",
   "TIMESTAMP_MICROS",
   "BSON",
@@ -60,7 +58,7 @@ const RAW_TYPES = new Set([
 
 /**
  * The element as hyparquet should read it: what it would convert with loss
- * (decimals, times) comes as stored, and `converterOf` converts it.
+ * (decimals, dates, times since 1970) comes as stored, and `converterOf` converts it.
  */
 export function asStored(element: SchemaElement): SchemaElement {
   const logical = element.logical_type?.type;
@@ -75,9 +73,7 @@ export function asStored(element: SchemaElement): SchemaElement {
   }
   // hyparquet knows it by its older word only
   if (logical === "JSON") return { ...element, converted_type: "JSON" };
-  const raw = RAW_TYPES.has(element.converted_type ?? "") || RAW_TYPES.has(logical ?? "") ||
-    logical === "TIME" || logical === "TIMESTAMP";
-  if (!raw) return element;
+  if (!RAW_TYPES.has(element.converted_type ?? "") && logical !== "TIMESTAMP") return element;
   const { converted_type: _converted, logical_type: _logical, ...stored } = element;
   return stored;
 }
