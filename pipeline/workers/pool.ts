@@ -134,10 +134,9 @@ export class WorkerPool {
     return slot;
   }
 
-  /** Workers that nothing waits for. */
+  /** Workers without a task; none waits while there is one. */
   get idle(): number {
-    const waiting = [...this.#queues.values()].reduce((sum, { length }) => sum + length, 0);
-    return Math.max(0, this.size - this.busy - waiting);
+    return this.size - this.busy;
   }
 
   /** Makes a run known: its tasks can be submitted from now on. `helps`: it is another server's. */

@@ -181,6 +181,13 @@ Deno.test("a run that is stopped has its waiting tasks ended at once, those in h
   of.threads[2]!.done("of b");
   assert.equal(await ofOther, "of b");
   assert.equal(pool.kill("a"), 0);
+  // one that has had a task of the run, and has another's now, is left alone
+  void of.submit("a", 3);
+  const third = of.threads[2]!;
+  assert.equal(third.said.at(-1), "task a 3");
+  third.done();
+  void of.submit("b", 3);
+  assert.deepEqual([third.said.at(-1), pool.kill("a"), third.ended], ["task b 3", 0, false]);
 });
 
 Deno.test("a run that is closed is forgotten: what waits of it ends, and no task of it is taken any more", async () => {
@@ -268,26 +275,32 @@ Deno.test("what workers tell besides reaches who asked for it, and answers nothi
 
 Deno.test("a worker that may read records of a run with a transform module has a host for it, until the run is closed", async () => {
   const transformsDir = await Deno.makeTempDir();
-  const context = {
-    params: { transform: "mine.ts", source: { type: "inline" } },
-    transformsDir,
-  };
-  const hosts = (kinds: TaskKind[], more: object = {}) => {
-    const of = new Pool();
-    of.open("a", { ...context, ...more });
+  const params = { transform: "mine.ts", source: { type: "inline" } };
+  const of = new Pool();
+  const { pool, threads: [thread] } = of as { pool: WorkerPool; threads: [Thread] };
+  const hosts = (runId: string) => thread.said.filter((said) => said === `host ${runId}`).length;
+  const carryOut = (runId: string, ...kinds: TaskKind[]) => {
     for (const kind of kinds) {
-      void of.submit("a", 1, kind);
-      of.threads[0]!.done();
+      void of.submit(runId, 1, kind);
+      thread.done();
     }
-    of.pool.close("a");
-    of.pool.stop();
-    return of.threads[0]!.said.filter((said) => said === "host a").length;
   };
-  assert.equal(hosts(["plan", "judge", "resolve", "lookup", "publish", "compare"]), 0);
-  assert.equal(hosts(["types", "prepare", "prepare"]), 1, "one for all chunks");
+  of.open("a", { params, transformsDir });
+  carryOut("a", "plan", "judge", "resolve", "lookup", "publish", "publishAtOnce", "compare");
+  assert.equal(hosts("a"), 0);
+  carryOut("a", "types", "prepare", "prepare");
+  assert.equal(hosts("a"), 1, "one for all chunks");
+  pool.close("a");
+  of.open("a", { params, transformsDir });
+  carryOut("a", "prepare");
+  assert.equal(hosts("a"), 2, "another attempt has one of its own");
   // a typed table may refuse records, which are read again
-  assert.equal(hosts(["publish"], { table: {} }), 1);
-  assert.equal(hosts(["publishAtOnce"], { table: {} }), 1);
+  for (const kind of ["publish", "publishAtOnce"] as const) {
+    of.open(kind, { params, transformsDir, table: {} });
+    carryOut(kind, kind);
+    assert.equal(hosts(kind), 1);
+  }
+  pool.stop();
   await Deno.remove(transformsDir);
 });
 
