@@ -277,7 +277,8 @@ Deno.test("a worker that may read records of a run with a transform module has a
   const transformsDir = await Deno.makeTempDir();
   const params = { transform: "mine.ts", source: { type: "inline" } };
   const of = new Pool();
-  const { pool, threads: [thread] } = of as { pool: WorkerPool; threads: [Thread] };
+  const { pool } = of;
+  const [thread] = of.threads as [Thread];
   const hosts = (runId: string) => thread.said.filter((said) => said === `host ${runId}`).length;
   const carryOut = (runId: string, ...kinds: TaskKind[]) => {
     for (const kind of kinds) {
