@@ -149,7 +149,7 @@ async function anomalies(db: Queryable, dataset: string, topN: number) {
      select jsonb_build_object('days', f.days, 'mean', round(f.mean, 2), 'deviation', round(f.deviation, 2),
        'anomalies', coalesce((select jsonb_agg(a) from (
          select d.day, d.events, round((d.events - f.mean) / f.deviation, 2) as deviations from days as d
-         where f.deviation > 0 and abs(d.events - f.mean) > 2 * f.deviation
+         where abs(d.events - f.mean) > 2 * f.deviation
          order by abs(d.events - f.mean) desc, d.day limit $1) as a), '[]')) as analysis
      from figures as f`,
     [topN],

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { z } from "zod";
 import { defineConsumer } from "../../pipeline/consumers/consumer.ts";
 import { downstreamExample } from "../../pipeline/consumers/downstream_example.ts";
+import { createLog } from "../../telemetry/log.ts";
 import { startEngine } from "../helpers/engine.ts";
+import { withClient } from "../helpers/query.ts";
 import { startReacting } from "../helpers/reacting.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -149,4 +151,102 @@ Deno.test("several runs that ended while a report was made share the next one", 
     deleted: 0,
     marked: 0,
   });
+});
+
+Deno.test("a report counts what its dataset holds, the most and the oddest first, and says who loaded it", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const log = createLog({ level: "error", format: "text", write: () => {} });
+  const event = {
+    event_no: 1,
+    dataset: "public.etl_improved_events",
+    run_id: crypto.randomUUID(),
+    emitted_by: "etl_improved",
+    counts: { inserted: 5, updated: 4, unchanged: 3, deleted: 2, marked: 1 } as Record<
+      string,
+      number
+    >,
+    schema: null,
+    schema_changed: false,
+    created_at: "2026-01-01T00:00:00.000Z",
+  };
+  await withClient(engine.db.dsn, async (db) => {
+    const made = async (given: object, events = [event]) => {
+      const params = downstreamExample.parseParams(given);
+      const emit = () => Promise.resolve();
+      const { signal } = new AbortController();
+      const result = await downstreamExample.run({ events, params, db, emit, log, signal });
+      const [{ report, run_ids } = {} as never] = await sql<
+        { report: Record<string, unknown>; run_ids: string[] }[]
+      >`select report, run_ids from etl.reports order by report_id desc limit 1`;
+      return { report, run_ids, result: result as { removed?: object } };
+    };
+    const insert = (day: string, n: number, type = "view", source = "web") =>
+      sql`insert into public.etl_improved_events (event_id, event_type, source, occurred_at, event_date, payload, run_id)
+        select gen_random_uuid(), ${type}, ${source}, ${day}::timestamptz, ${day}::date, '{}', gen_random_uuid()
+        from generate_series(1, ${n})`;
+    const days = (of: Record<number, number>) =>
+      Promise.all(
+        Array.from({ length: 20 }, (_, i) => {
+          const day = `2026-01-${String(i + 1).padStart(2, "0")}`;
+          return insert(`${day}T00:00:00Z`, of[i + 1] ?? 4);
+        }),
+      );
+    await days({});
+    assert.deepEqual((await made({ analysis_type: "anomalies" })).report.anomalies, []);
+    await sql`truncate public.etl_improved_events`;
+    // the 10th is more than one deviation away, and less than two
+    await days({ 3: 15, 10: 11, 18: 20 });
+    const anomalies = [
+      { day: "2026-01-18", events: 20, deviations: 3.25 },
+      { day: "2026-01-03", events: 15, deviations: 2.11 },
+    ];
+    const odd = await made({ analysis_type: "anomalies" });
+    assert.deepEqual(odd.report.anomalies, anomalies);
+    assert.deepEqual([odd.report.mean, odd.report.deviation], [5.7, 4.4]);
+    const first = await made({ analysis_type: "anomalies", top_n: 1 });
+    assert.deepEqual(first.report.anomalies, anomalies.slice(0, 1));
+
+    await sql`truncate public.etl_improved_events`;
+    await insert("2026-02-01T01:00:00Z", 5, "click", "web");
+    await insert("2026-02-01T02:00:00Z", 3, "click", "app");
+    await insert("2026-02-01T03:00:00Z", 2, "view", "web");
+    await insert("2026-02-01T04:00:00Z", 3, "view", "web");
+    const { report: byType } = await made({ analysis_type: "by_type", top_n: 2 });
+    const types = byType.types as Record<string, unknown>[];
+    assert.deepEqual(types.map((each) => Object.values(each).length), [6, 6]);
+    assert.deepEqual(
+      types.map(({ event_type, source, events, first_at, last_at }) =>
+        [event_type, source, events, first_at, last_at].join(" ")
+      ),
+      [
+        "click web 5 2026-02-01T01:00:00.000Z 2026-02-01T01:00:00.000Z",
+        "view web 5 2026-02-01T03:00:00.000Z 2026-02-01T04:00:00.000Z",
+      ],
+    );
+    assert.equal(byType.events, 13);
+    const { report: daily } = await made({ top_n: 1 });
+    assert.deepEqual([daily.top_event_types, daily.top_sources], [
+      [{ event_type: "click", events: 8 }],
+      [{ source: "web", events: 10 }],
+    ]);
+    for (let i = 0; i < 12; i++) await insert("2026-02-01T05:00:00Z", 1, `type ${i}`);
+    const { report: listed, result } = await made({}, []);
+    assert.equal((listed.top_event_types as unknown[]).length, 10);
+    assert.equal("removed" in result, false, "nothing is cleaned up unasked");
+
+    await db.query("create temporary table left_over (n int)");
+    const emitted = { ...event, run_id: null, counts: { inserted: 10 } };
+    const last = await made({ cleanup: true }, [event, emitted as never]);
+    assert.deepEqual(last.result.removed, { tables: 1 });
+    assert.deepEqual(last.run_ids, [event.run_id]);
+    const loaded = { runs: 2, inserted: 15, updated: 4, unchanged: 3, deleted: 2, marked: 1 };
+    assert.deepEqual(last.report.loaded, loaded);
+    await assert.rejects(
+      made({}, [{ ...event, dataset: "public.nowhere" }]),
+      /^error: analyze_events: relation "public\.nowhere" does not exist/,
+    );
+  });
+  // one report for all events that came meanwhile, and at most one a second
+  assert.deepEqual([downstreamExample.mode, downstreamExample.pauseMs], ["batch", 1_000]);
 });
