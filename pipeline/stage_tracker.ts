@@ -112,7 +112,7 @@ export class StageTracker {
     }
   }
 
-  /** The first stage that is running, for error messages. */
+  /** The last stage that is running, for error messages. */
   get current(): Stage | null {
     for (const stage of [...STAGES].reverse()) {
       if (this.#stages.get(stage)!.state === "running") return stage;

@@ -10,7 +10,7 @@ function started(script: string, args: string[] = [], name = "sh") {
     args: ["-c", 'exec -a "$0" bash -c "$@"', name, script, name, ...args],
     stdin: "null",
     stdout: "piped",
-    stderr: "inherit",
+    stderr: "null",
   }).spawn();
   const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   return {
@@ -31,20 +31,20 @@ Deno.test("killTree() ends a process and all that it started, what has a group a
   const odd = join(dir, "a) S 1 (");
   await Deno.copyFile("/bin/sleep", odd);
   await Deno.chmod(odd, 0o755);
-  const other = started("echo up; exec sleep 1000");
+  const other = started("echo up; exec sleep 30");
   await other.said();
-  const tree = started('setsid bash -c "\\"$1\\" 1000 & wait" & echo up; wait', [odd]);
+  const tree = started('setsid bash -c "\\"$1\\" 30 & wait" & echo up; wait', [odd]);
   await tree.said();
   const deepest = await waitFor(async () => {
     for (const pid of await processesWith(odd)) {
-      if ((await commandLine(pid)).startsWith(`${odd} 1000`)) return pid;
+      if ((await commandLine(pid)).startsWith(`${odd} 30`)) return pid;
     }
   });
   await killTree(tree.pid);
   await waitFor(async () => !await isAlive(deepest));
   await tree.ended();
   assert.equal(await isAlive(other.pid), true);
-  assert.match(await commandLine(other.pid), /^sleep 1000 $/);
+  assert.match(await commandLine(other.pid), /^sleep 30 $/);
   await killTree(other.pid);
   await other.ended();
   assert.equal(await commandLine(other.pid), "");

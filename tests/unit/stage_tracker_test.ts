@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { StageTracker } from "../../pipeline/stage_tracker.ts";
+import { atStage, stageOf, StageTracker } from "../../pipeline/stage_tracker.ts";
 import { STAGES } from "../../vocabulary/words.ts";
 
 function clock(): () => Date {
@@ -61,4 +61,58 @@ Deno.test("StageTracker: a snapshot does not change afterwards", () => {
   const before = tracker.snapshot();
   tracker.begin("load");
   assert.equal(before[5]!.state, "pending");
+});
+
+Deno.test("StageTracker tells once that a stage begins, though others of its chunks end meanwhile, and when it has ended", () => {
+  const told: string[] = [];
+  const tracker = new StageTracker(1, {
+    now: clock(),
+    onBegin: (stage) => told.push(`begin ${stage}`),
+    onEnd: (stage) => told.push(`end ${stage}`),
+  });
+  tracker.begin("extract", "load");
+  tracker.begin("extract");
+  tracker.end("extract", "load");
+  assert.deepEqual(told, ["begin extract", "begin load", "end extract", "end load"]);
+  // what had ended is under way again, since when it was at first
+  tracker.begin("extract");
+  const { state, started_at } = tracker.snapshot()[0]!;
+  assert.deepEqual([state, started_at], ["running", "2026-01-01T00:00:00.000Z"]);
+});
+
+Deno.test("StageTracker: a prepared chunk counts in each stage what goes in and out, and the time that it took there", () => {
+  const counts = { records_read: 10, filtered: 3, extra: 2, events: 5, rejected: 4 };
+  const stageMs = { extract: 1, transform: 2, validate: 3, ge_validate: 4, chunk: 5 };
+  const added = (more: object) => {
+    const tracker = new StageTracker(1);
+    tracker.addPrepared({ counts, stageMs, ...more } as never);
+    return tracker.snapshot().map(({ stage, busy_ms, records_in, records_out }) =>
+      `${stage} ${busy_ms} ms ${records_in} → ${records_out}`
+    );
+  };
+  assert.deepEqual(added({}), [
+    "extract 1 ms 0 → 10",
+    "transform 2 ms 10 → 9",
+    "chunk 5 ms 5 → 5",
+    "validate 3 ms 9 → 5",
+    "ge_validate 4 ms 5 → 5",
+    "load 0 ms 0 → 0",
+    "finalize 0 ms 0 → 0",
+  ]);
+  // a suite has sent rows to the quarantine
+  assert.deepEqual(added({ validation: { rows: 7 } }).slice(3, 5), [
+    "validate 3 ms 9 → 7",
+    "ge_validate 4 ms 7 → 5",
+  ]);
+});
+
+Deno.test("an error keeps the stage that was noted on it first", () => {
+  const error = new Error("x");
+  assert.equal(stageOf(error), null);
+  assert.equal(atStage(atStage(error, "extract"), "load"), error);
+  assert.equal(stageOf(error), "extract");
+  assert.deepEqual([stageOf(atStage("text", "load")), stageOf(atStage(null, "load"))], [
+    null,
+    null,
+  ]);
 });
