@@ -193,7 +193,9 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const known = (await listConsumers(deps.sql)).map((each) => each.consumer);
       if (!known.includes(consumer)) {
         throw new Problem("not-found", {
-          detail: say("no-consumer", { names: known.join(", ") || "none" }),
+          detail: known.length === 0
+            ? say("no-consumer-yet", {})
+            : say("no-consumer", { names: known.join(", ") }),
         });
       }
       const { delivery_id: deliveryId = null } = c.req.valid("query");

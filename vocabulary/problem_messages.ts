@@ -264,6 +264,10 @@ export const PROBLEM_MESSAGES = {
     "There is no consumer of that name. There are: {names}.",
     "No hay ningún consumidor con ese nombre. Hay: {names}.",
   ],
+  "no-consumer-yet": [
+    "There is no consumer of that name. There is none yet.",
+    "No hay ningún consumidor con ese nombre. Aún no hay ninguno.",
+  ],
   "no-problem-type": [
     "There is no kind of problem {type}. /api/problems lists them.",
     "No hay ninguna clase de problema {type}. /api/problems las lista.",

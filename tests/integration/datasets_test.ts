@@ -7,6 +7,8 @@ Deno.test("each dataset is listed with its last event, who reads it, and when it
   await using engine = await startEngine(t);
   const { sql } = engine;
   const listed = async (path: string) => (await (await engine.request(path)).json()).items;
+  const none = await engine.post("/api/consumers/none/redeliver");
+  assert.match((await none.json()).detail, /There is none yet/);
   const load = (table_name: string) => engine.succeed({ batch_size: 2, table_name });
   const first = await load("a");
   await load("b");
@@ -34,6 +36,16 @@ Deno.test("each dataset is listed with its last event, who reads it, and when it
   ]);
   const ofB = (await listed("/api/datasets/events?dataset=public.b"))[0];
   assert.equal(ofB.schema_changed, false);
+  // a dataset may be named as URIs of datasets name it
+  const alias = encodeURIComponent("postgres://etl_improved/b");
+  assert.deepEqual(await listed(`/api/datasets/events?dataset=${alias}`), [ofB]);
+  const compare = (dataset: string) =>
+    engine.post(`/api/datasets/${dataset}/compare`, { table: "public.a" });
+  const { dataset, rows } = await (await compare(alias)).json();
+  assert.deepEqual([dataset, rows], ["public.b", { dataset: 2, other: 2 }]);
+  const nowhere = await compare("public.nowhere");
+  assert.equal(nowhere.status, 404);
+  assert.match((await nowhere.json()).detail, /public\.nowhere/);
   assert.deepEqual(datasets, [
     ["public.a", 2, last.run_id, ["reader"], 5],
     ["public.b", 1, ofB.run_id, ["reader", "writer"], 60],
@@ -82,8 +94,17 @@ Deno.test("each dataset is listed with its last event, who reads it, and when it
   const unknown = await engine.post("/api/consumers/none/redeliver");
   assert.equal(unknown.status, 404);
   assert.match((await unknown.json()).detail, /gone, reader, writer/);
+  const [{ id }] =
+    await sql`select delivery_id::int as id from etl.deliveries where error = 'new'` as unknown as [
+      { id: number },
+    ];
+  const one = await engine.post(`/api/consumers/reader/redeliver?delivery_id=${id}`);
+  assert.deepEqual(await one.json(), { redelivered: 1 });
+  assert.equal((await (await engine.request(`/api/deliveries/${id}`)).json()).state, "pending");
   const again = await engine.post("/api/consumers/reader/redeliver");
-  assert.deepEqual(await again.json(), { redelivered: 2 });
+  assert.deepEqual(await again.json(), { redelivered: 1 });
+  const lost = await engine.request("/api/deliveries/999999");
+  assert.equal(lost.status, 404);
   const retired = await engine.post("/api/etl/downstream", { analysis_type: "gone" });
   assert.equal(retired.status, 422, "a consumer that no server has any more");
 });

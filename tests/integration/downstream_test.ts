@@ -42,6 +42,9 @@ Deno.test("POST /api/etl/downstream runs it now, with its parameters checked", a
   const form = await engine.request("/api/etl/downstream", { method: "POST", body: "top_n=3" });
   assert.equal(form.status, 415);
 
+  const asked = await engine.post("/api/etl/downstream", { top_n: 2 });
+  assert.deepEqual([asked.status, (await asked.json()).state], [202, "pending"]);
+  assert.match(asked.headers.get("location")!, /^\/api\/deliveries\/\d+$/);
   await engine.succeed({ batch_size: 20 });
   const first = await (await engine.post("/api/etl/downstream?wait=true", { top_n: 2 })).json();
   assert.equal(first.state, "done");
@@ -54,6 +57,9 @@ Deno.test("POST /api/etl/downstream runs it now, with its parameters checked", a
   assert.equal(reports.at(-1)!.id, delivery.result.report_id);
   assert.ok(reports.some(({ id }) => id === first.result.report_id), "older reports stay");
   assert.equal(reports.at(-1)!.report.top_event_types.length, 2);
+  const of = async (consumer: string) =>
+    (await engine.request(`/api/reports/latest?consumer=${consumer}`)).status;
+  assert.deepEqual([await of("etl_downstream_example"), await of("another")], [200, 404]);
   const shown = await engine.request(answer.headers.get("location")!);
   assert.equal((await shown.json()).state, "done");
 });

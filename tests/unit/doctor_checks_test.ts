@@ -67,6 +67,66 @@ Deno.test("doctor: a mail server is looked for where mails are sent to", async (
     named(await serviceChecks(config({ ...mail, ETL_SMTP_URL: url })), "mail server");
   assert.equal((await look(`smtp://127.0.0.1:${port}`)).state, "ok");
   assert.equal((await look("smtp://127.0.0.1:1")).state, "warn");
+  // where the address names no port, the one that the protocol has
+  const { connect } = Deno;
+  const asked: unknown[] = [];
+  Deno.connect = ((to: Deno.ConnectOptions) => {
+    asked.push(to.port);
+    return Promise.reject(new Error("nobody"));
+  }) as unknown as typeof connect;
+  try {
+    for (const protocol of ["smtp", "smtps"]) await look(`${protocol}://mail.example.com`);
+  } finally {
+    Deno.connect = connect;
+  }
+  assert.deepEqual(asked, [587, 465]);
+});
+
+Deno.test("doctor: names that are nobody's are told, those of other programs only where they are nearly ours", () => {
+  const told = (name: string) =>
+    environmentChecks({ [name]: "x" }).checks.filter(({ found }) => found.startsWith(name))
+      .map(({ remedy }) => remedy!.split(/[?.] /)[0]);
+  assert.deepEqual(told("ETL_WORKRES"), ["Did you mean ETL_WORKERS"]);
+  assert.deepEqual(told("etl_improvd__pool"), ["Did you mean ETL_IMPROVED__POOL"]);
+  assert.deepEqual(told("KPIS_WAREHOUSE"), ["Remove it, or see docs/configuration.md."]);
+  assert.deepEqual(told("STATSD_HOTS"), ["Did you mean STATSD_HOST"]);
+  assert.deepEqual([told("STATSD_FLUSH_INTERVAL"), told("PATH_OF_OURS")], [[], []]);
+});
+
+Deno.test("doctor: lineage that goes to a file is no service", async () => {
+  const lineage = await serviceChecks(config({ OPENLINEAGE_URL: "file:///var/lineage.jsonl" }));
+  assert.deepEqual(lineage, []);
+});
+
+Deno.test("doctor: a port has a server of ours, another program, or nobody", async () => {
+  const dir = await Deno.makeTempDir();
+  const port = async (env: Record<string, string>) => {
+    const { state, found } = named(await machineChecks(dir, config(env)), "port");
+    return `${state}: ${found}`;
+  };
+  assert.equal(await port({ ETL_PORT: "0" }), "ok: any free one");
+  for (
+    const [body, said] of [
+      [{ status: "ok" }, /^ok: a server answers at http:\/\/127\.0\.0\.1:\d+$/],
+      [{ status: "up" }, /^fail: \d+ is used by another program$/],
+      ["hello", /^fail: \d+ is used by another program$/],
+    ] as const
+  ) {
+    const server = Deno.serve(
+      { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+      () => typeof body === "string" ? new Response(body) : Response.json(body),
+    );
+    const ETL_PORT = `${server.addr.port}`;
+    assert.match(await port({ ETL_PORT }), said);
+    await server.shutdown();
+    assert.equal(await port({ ETL_PORT }), `ok: ${ETL_PORT} is free: no server runs here now`);
+  }
+  assert.match(await port({ ETL_HOST: "192.0.2.1", ETL_PORT: "8080" }), /^fail: cannot listen on/);
+  const transforms = async (path: string) =>
+    named(await machineChecks(dir, config({ ETL_TRANSFORMS_DIR: path })), "transforms").state;
+  await Deno.writeTextFile(join(dir, "a file"), "");
+  assert.deepEqual([await transforms(dir), await transforms(join(dir, "a file"))], ["ok", "fail"]);
+  await Deno.remove(dir, { recursive: true });
 });
 
 Deno.test("doctor: a channel is enough for alerts, a mail server too; whoever listens to others has to name them", () => {
@@ -79,6 +139,7 @@ Deno.test("doctor: a channel is enough for alerts, a mail server too; whoever li
       { SLACK_WEBHOOK: "https://hooks.example.com/x" },
       { ETL_ALERT_WEBHOOK: "https://hooks.example.com/x" },
       { ETL_ALERT_TEAMS_WEBHOOK: "https://hooks.example.com/x" },
+      { ETL_ALERT_PAGERDUTY_KEY: "0123456789abcdef0123456789abcdef" },
       {
         ETL_SMTP_URL: "smtp://127.0.0.1:1",
         ETL_ALERT_EMAIL_FROM: "a@example.com",
@@ -88,7 +149,14 @@ Deno.test("doctor: a channel is enough for alerts, a mail server too; whoever li
   ) {
     assert.deepEqual(states(channel, "alerts"), ["ok"], JSON.stringify(channel));
   }
-  assert.deepEqual(states({}, "access"), [], "localhost needs no name");
+  for (const ETL_HOST of ["127.0.0.1", "::1", "localhost"]) {
+    assert.deepEqual(states({ ETL_HOST }, "access"), [], `${ETL_HOST} needs no name`);
+  }
+  const wide = { ETL_HOST: "0.0.0.0" };
+  assert.deepEqual(states(wide, "access"), ["warn"]);
+  assert.deepEqual(states({ ...wide, ETL_ALLOWED_HOSTS: "etl.example.com" }, "access"), []);
+  const mute = { SLACK_WEBHOOK: "https://hooks.example.com/x", ETL_PUBLIC_URL: "" };
+  assert.deepEqual(states(mute, "alerts"), ["warn"], "links in messages would lead nowhere");
 });
 
 Deno.test("doctor: a directory that is missing is told from one that may not be read, and little space from none", async () => {
@@ -122,6 +190,16 @@ Deno.test("doctor: packages with peers are found, and the dashboard is whole or 
   assert.match((await packages()).found, /not installed: @x\/peers@2\.0\.0/);
   await write("node_modules/.deno/@x+peers@2.0.0_1/package.json", {});
   assert.equal((await packages()).state, "ok");
+  // of an image that was pruned no more is wanted than was left
+  await Deno.remove(join(dir, "node_modules/.deno/hono@1.2.3"), { recursive: true });
+  assert.match((await packages()).found, /not installed: hono@1\.2\.3/);
+  await write("node_modules/.deno/pruned.json", ["@x+peers@2.0.0_1"]);
+  assert.match((await packages()).found, /pruned to the server's/);
+  const states = [];
+  for (const deno of ["2.9.5", "2.9.6", "2.10.0", "3.0.0", "1.99.0", "2.8.9"]) {
+    states.push(named(await programChecks(dir, deno), "Deno").state);
+  }
+  assert.deepEqual(states, ["warn", "ok", "warn", "warn", "fail", "fail"]);
 
   const dashboard = async () => named(await programChecks(dir), "dashboard");
   await write(".data/assets/manifest.json", { of: "another version" });
