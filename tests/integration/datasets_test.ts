@@ -43,9 +43,11 @@ Deno.test("each dataset is listed with its last event, who reads it, and when it
     engine.post(`/api/datasets/${dataset}/compare`, { table: "public.a" });
   const { dataset, rows } = await (await compare(alias)).json();
   assert.deepEqual([dataset, rows], ["public.b", { dataset: 2, other: 2 }]);
-  const nowhere = await compare("public.nowhere");
-  assert.equal(nowhere.status, 404);
-  assert.match((await nowhere.json()).detail, /public\.nowhere/);
+  for (const no of ["public.nowhere", "etl.runs"]) {
+    const answer = await compare(no);
+    assert.equal(answer.status, 404, `${no} is no dataset`);
+    assert.match((await answer.json()).detail, new RegExp(no));
+  }
   assert.deepEqual(datasets, [
     ["public.a", 2, last.run_id, ["reader"], 5],
     ["public.b", 1, ofB.run_id, ["reader", "writer"], 60],

@@ -195,3 +195,23 @@ Deno.test("a vacuum that waits for a table ends with its server, and a table tha
     await sql.unsafe(`drop owned by ${role} cascade; drop role ${role}`);
   }
 });
+
+Deno.test("a vacuum takes each table for itself: those that inherit from it have a turn of their own, partitions have none", async (t) => {
+  await using made = await world(t);
+  const { sql, db } = made;
+  await sql.unsafe(
+    `create table public.parent (id int); create table public.child () inherits (public.parent);
+    create table public.whole (id int) partition by hash (id);
+    create table public.part partition of public.whole for values with (modulus 1, remainder 0)`,
+  );
+  const options = { dsn: db.dsn, busy: false, signal: new AbortController().signal };
+  assert.deepEqual(await vacuumTables(["public.parent", "public.whole"], options), []);
+  const vacuumed = await sql<{ name: string; times: number }[]>`
+    select relname as name, vacuum_count::int as times from pg_stat_user_tables
+    where relname in ('parent', 'child', 'part') order by relname`;
+  assert.deepEqual(vacuumed.map(({ name, times }) => `${name} ${times}`), [
+    "child 0",
+    "parent 1",
+    "part 1",
+  ]);
+});

@@ -507,13 +507,20 @@ Deno.test("a role that may neither delete nor vacuum is told so, and the rest is
       grant select, insert, update, delete on all tables in schema etl, public to ${role};
       grant execute on all functions in schema etl, public to ${role};
       revoke delete on public.etl_improved_events from ${role}`);
+    // a typed table is cleaned partition by partition, with rights on each
+    await typedTables(engine);
+    await sql.unsafe(
+      `grant select, insert, update, delete on public.visits, public.sold to ${role}`,
+    );
     const view = await maintainAs(role, engine);
     assert.equal(view.state, "succeeded");
     const warnings = Object.fromEntries(view.tasks.map((task) => [task.task, task.warnings]));
-    assert.match(
-      warnings.clean_old_events![0]!,
-      /grant update, delete on public\.etl_improved_events/,
-    );
+    const told = warnings.clean_old_events!.map((text) => /grant .* to it$/.exec(text)?.[0]);
+    assert.deepEqual(told, [
+      "grant update, delete on public.etl_improved_events to it",
+      "grant update, delete on each partition of public.visits, or on public.visits itself, to it",
+    ]);
+    assert.equal(await counted(sql, "public.visits"), 2);
     assert.match(warnings.vacuum_analyze!.join(), /may not vacuum public\.etl_improved_metrics/);
     assert.equal(view.tasks[0]!.deleted, 5);
     assert.equal(await counted(sql, "public.etl_improved_events"), 5);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Hono } from "hono";
-import { notEmpty, readQuery } from "../../routes/run_request.ts";
+import { notEmpty, readQuery, readRunRequest } from "../../routes/run_request.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
 /** What a request with data says of its run. */
@@ -115,4 +115,42 @@ Deno.test("data that is compressed for the way is refused, and so is a body with
   assert.deepEqual(await body(0, 3, 0), [0, 3, 0]);
   await assert.rejects(body(), /empty/);
   await assert.rejects(body(0, 0), /empty/);
+});
+
+/** What is wrong with the conf of a request, whose other mistakes the database finds. */
+async function wrongs(body: object, found: { field: string }[], query = "") {
+  const app = new Hono();
+  const asked: string[] = [];
+  const sql = (_parts: TemplateStringsArray, conf: string) => {
+    asked.push(conf);
+    return Promise.resolve([{ errors: found.map((each) => ({ message: "is wrong", ...each })) }]);
+  };
+  let said: unknown;
+  app.post("/", async (c) => {
+    said = await readRunRequest(c, { sql } as never).catch((error) => error);
+    return c.body(null);
+  });
+  await app.request(`/${query}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  assert.ok(said instanceof Problem, String(said));
+  return { type: said.type, fields: said.errors.map(({ field }) => field), asked };
+}
+
+Deno.test("all that is wrong with a conf is told at once, and no field twice, whoever has found it", async () => {
+  const conf = { batch_size: "many", source: { type: "inline", records: [{ id: 1 }], key: 5 } };
+  const { fields: own } = await wrongs(conf, []);
+  assert.deepEqual(own, ["batch_size", "source.key"]);
+  const of = (...names: string[]) => names.map((field) => ({ field }));
+  const { fields, asked } = await wrongs(
+    conf,
+    of("batch_size", "batch", "batch_size.x", "source", "source.key.0", "source.keys", "pool"),
+  );
+  assert.deepEqual(fields, [...own, "batch", "source.keys", "pool"]);
+  // the database need not see the records
+  assert.deepEqual(JSON.parse(asked[0]!).source.records, []);
+  const { type } = await wrongs({ batch_size: 5 }, [], "?batch_size=7");
+  assert.equal(type, "bad-request");
 });
