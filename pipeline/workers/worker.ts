@@ -93,7 +93,7 @@ function toWire(thrown: unknown): WireError {
   return {
     message,
     stack: stack ?? message,
-    code: errorCode(error) ?? (error instanceof Error ? error.constructor.name : null),
+    code: errorCode(error) ?? null,
     transient: isTransient(error),
     stage,
   };

@@ -41,7 +41,7 @@ Deno.test("killTree() ends a process and all that it started, what has a group a
     }
   });
   await killTree(tree.pid);
-  await waitFor(async () => !await isAlive(deepest));
+  await waitFor(async () => !await isAlive(deepest), { timeoutMs: 10_000 });
   await tree.ended();
   assert.equal(await isAlive(other.pid), true);
   assert.match(await commandLine(other.pid), /^sleep 30 $/);
