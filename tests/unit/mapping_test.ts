@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { fieldReader, parsePath } from "../../pipeline/field_path.ts";
+import { fieldReader, fieldTextReader, identify, parsePath } from "../../pipeline/field_path.ts";
 import {
   compileMapping,
   keyTypesWarnings,
@@ -23,6 +23,7 @@ function refused(run: () => unknown): string {
 Deno.test("fieldReader() reads nested fields, array positions and names with dots", () => {
   const record: SourceRecord = { a: { b: [{ c: 1 }] }, "a.b": 2, n: null };
   assert.deepEqual(parsePath("a\\.b.c"), ["a.b", "c"]);
+  assert.deepEqual(parsePath("a\\.b\\.c.d\\.e"), ["a.b.c", "d.e"]);
   assert.equal(fieldReader("a.b.0.c")(record), 1);
   assert.equal(fieldReader("a\\.b")(record), 2);
   assert.equal(fieldReader("n.x")(record), undefined);
@@ -35,6 +36,31 @@ Deno.test("fieldReader() does not read what a record inherits", () => {
   }
   assert.equal(fieldReader("__proto__")(JSON.parse('{"__proto__":"own"}')), "own");
   assert.equal(fieldReader("list.length")({ list: [1, 2] }), undefined);
+});
+
+Deno.test("fieldTextReader() gives the digits that were read, of a field in objects whose names have dots, too", () => {
+  const inner = { code: 1.1 };
+  setDigits(inner, "code", "1.10");
+  const values = { code: 1.1 };
+  setDigits(values, "code", "1.10", { byValue: true });
+  const record: SourceRecord = { "a.b": { "c.d": inner }, values, list: [{ x: 2.5 }], t: "x" };
+  const [text, key] = [false, true].map((asKey) => (path: string) =>
+    fieldTextReader(path, { asKey })(record)
+  );
+  assert.equal(text!("a\\.b.c\\.d.code"), "1.10");
+  assert.equal(key!("a\\.b.c\\.d.code"), "1.10");
+  assert.deepEqual([text!("values.code"), key!("values.code")], ["1.10", "1.1"]);
+  assert.deepEqual([text!("list.0.x"), text!("t"), text!("no.such")], ["2.5", "x", undefined]);
+});
+
+Deno.test("identify(): columns that are all part of the key, or any where the whole record is the key", () => {
+  assert.equal(identify(["a"], undefined), true);
+  assert.equal(identify(["a"], "a"), true);
+  assert.equal(identify(["a", "b"], ["b", "c", "a"]), true);
+  assert.equal(identify(["a", "b"], ["a"]), false);
+  assert.equal(identify(["b"], ["a"]), false);
+  assert.equal(identify(["a"], "a.b"), false, "a part of it is not the column");
+  assert.equal(identify(["a.b"], "a\\.b"), true);
 });
 
 Deno.test("mappings of equal confs are one, so that they are compiled once; of others they are not", () => {

@@ -39,6 +39,7 @@ const PYTHON: Record<string, Record<string, string | null>> = {
     "2023 0": null,
     "2023 367": null,
     "9999 366": null,
+    "0000 001": null,
   },
   "%d %b %Y": { "5 MAR 2026": "2026-03-05T00:00:00", "5 Sept 2026": null },
   "%d %B %Y": { "5 September 2026": "2026-09-05T00:00:00", "5 sep 2026": null },
@@ -50,6 +51,28 @@ const PYTHON: Record<string, Record<string, string | null>> = {
     "2026-01-05T00:00:00+24:00": null,
     "2026-01-05T00:00:00+0160": null,
   },
+  "%Y-%m-%dT%H:%M%z": {
+    "2026-01-05T00:00+01:30:15.5": "2026-01-05T00:00:00+01:30:15.5",
+    "2026-01-05T00:00+013015": "2026-01-05T00:00:00+013015",
+  },
+  "%Y-%m-%d": {
+    // of Arabic, and two of the sets of ten that mathematics has one behind the other
+    "٢٠٢٦-01-05": "2026-01-05T00:00:00",
+    "𝟐𝟎𝟐𝟔-01-05": "2026-01-05T00:00:00",
+    "𝟚𝟘𝟚𝟞-01-05": "2026-01-05T00:00:00",
+    "2026-01- 5": "2026-01-05T00:00:00",
+    "2026-01-  5": null,
+  },
+  "%d.%m.%Y": { "01.02.2026": "2026-02-01T00:00:00", "01x02x2026": null },
+  "(%d)+[%m]{%Y}|^$*?/\\": { "(01)+[02]{2026}|^$*?/\\": "2026-02-01T00:00:00" },
+  "%d \t %b  %Y": {
+    "5 mar 2026": "2026-03-05T00:00:00",
+    "5\nmar   2026": "2026-03-05T00:00:00",
+    "5mar 2026": null,
+  },
+  "%Y-%m-%d%%%%": { "2026-01-05%%": "2026-01-05T00:00:00", "2026-01-05%": null },
+  "%a %d %b %Y": { "Mon 5 Jan 2026": "2026-01-05T00:00:00", "Monday 5 Jan 2026": null },
+  "%A %d %b %Y": { "monday 5 Jan 2026": "2026-01-05T00:00:00", "Mon 5 Jan 2026": null },
   "%Y-%m-%d %Z": { "2026-01-05 gmt": "2026-01-05T00:00:00Z", "2026-01-05 CET": null },
 };
 
@@ -77,4 +100,20 @@ Deno.test("a day is one that its month has, in the year that the format says, el
     }
   }
   assert.ok(!compileStrptime("%d %b")("29 feb") && compileStrptime("%d %b")("28 feb"));
+});
+
+Deno.test("a format that says no day of a year matches as in Python, but tells no time", () => {
+  for (
+    const [format, text] of [
+      ["%d %b", "5 mar"],
+      ["%Y", "2026"],
+      ["%Y-%m", "2026-01"],
+      ["%Y %d", "2026 5"],
+      ["%H:%M", "12:30"],
+    ] as const
+  ) {
+    const parts = strptimeParser(format)(text);
+    assert.ok(parts !== null, format);
+    assert.equal(strptimeIso(parts), null, format);
+  }
 });

@@ -115,6 +115,7 @@ Deno.test("toUtcText() reads epochs in their unit, negative ones too, as number 
   assert.equal(toUtcText(1_700_000_000.123457, "epoch_s"), "2023-11-14T22:13:20.123457Z");
   assert.equal(toUtcText("1700000000123.4567", "epoch_ms"), "2023-11-14T22:13:20.123456Z");
   assert.equal(toUtcText("1700000000123456", "epoch_us"), "2023-11-14T22:13:20.123456Z");
+  assert.equal(toUtcText(`1.${"1".repeat(30)}`, "epoch_s"), "1970-01-01T00:00:01.111111Z");
   assert.equal(toUtcText(1_700_000_000_123.4, "epoch_ms"), "2023-11-14T22:13:20.1234Z");
   // beyond 2^53 microseconds, where a double would lose digits
   assert.equal(toUtcText(250_000_000_000_000_001n, "epoch_us"), "9892-03-08T12:26:40.000001Z");
@@ -166,4 +167,43 @@ Deno.test("farTime() takes the dates and times that PostgreSQL has, and none bey
   assert.equal(text("+294276-12-31T23:59:59Z", "timestamptz"), "294276-12-31 23:59:59+00");
   assert.equal(text("+294277-01-01T00:00:00Z", "timestamptz"), null);
   assert.equal(text("2026-01-01", "date"), null, "which is not far");
+  assert.equal(text("9999-12-31", "date"), null, "nor is this");
+  assert.equal(text("10000-01-01", "date"), "10000-01-01");
+  assert.equal(text("0001-01-01", "date"), null);
+  assert.equal(text("0001-12-31 BC", "date"), "0001-12-31 BC");
+  assert.equal(text("-000043-03-15", "date"), "0044-03-15 BC");
+  assert.equal(text("0000-03-15 BC", "date"), null, "there is no year 0 before Christ");
+  assert.equal(text("0044-03-15 12:00:00 BC", "date"), null, "a date with a time");
+  assert.equal(text("0044-02-30 BC", "date"), null);
+  // the year before the first, and each fourth one before it, has a 29th of February
+  assert.deepEqual(
+    ["0001", "0002", "0004", "0005", "0101", "0401"].map((year) =>
+      text(`${year}-02-29 BC`, "date") !== null
+    ),
+    [true, false, false, true, false, true],
+  );
+  const at = (time: string) => text(`0044-03-15 ${time} BC`, "timestamptz");
+  assert.equal(at("12:00:00.50+00"), "0044-03-15 12:00:00.5+00 BC");
+  assert.equal(at("12:00:00Z"), "0044-03-15 12:00:00+00 BC");
+  for (const wrong of ["24:00:00", "12:60:00", "12:00:60", "12:00:00+01"]) {
+    assert.equal(at(wrong), null, wrong);
+  }
+  assert.equal(farTime("0044-03-15 01:02:03.5 BC", "timestamptz")!.micros, 3_723_500_000);
+});
+
+Deno.test("farTime() counts days from 1970 as the calendar does, before the year 1 and after 9999", () => {
+  const two = (part: number) => `${part}`.padStart(2, "0");
+  const day = fc.integer({ min: -2_440_588, max: 50_000_000 });
+  fc.assert(
+    fc.property(day, (given) => {
+      const date = new Date(given * 86_400_000);
+      const year = date.getUTCFullYear();
+      const sign = year < 0 ? "-" : "";
+      const text = `${sign}${`${Math.abs(year)}`.padStart(sign ? 6 : 4, "0")}-` +
+        `${two(date.getUTCMonth() + 1)}-${two(date.getUTCDate())}`;
+      const far = farTime(text, "date");
+      assert.equal(far?.day, year >= 1 && year <= 9999 ? undefined : given, text);
+    }),
+    { numRuns: 2000 },
+  );
 });
