@@ -1480,8 +1480,8 @@ export const EXPECTATIONS: Mutant[] = [
     id: "expectations/pairs-of-condition",
     file: "pipeline/expectations/accumulators.ts",
     find:
-      "      if (rows !== undefined && rows[i] === 0) continue;\n      this.#elements++;\n      const value",
-    replace: "      this.#elements++;\n      const value",
+      "      if (rows !== undefined && rows[i] === 0) continue;\n      this.#elements++;\n      const verdict",
+    replace: "      this.#elements++;\n      const verdict",
     breaks: "pairs are judged in the rows of their condition",
     tests: ["unit/expectations_engine_test.ts: pairs of columns are judged"],
   },

@@ -173,6 +173,7 @@ Deno.test("farTime() takes the dates and times that PostgreSQL has, and none bey
   assert.equal(text("0001-12-31 BC", "date"), "0001-12-31 BC");
   assert.equal(text("-000043-03-15", "date"), "0044-03-15 BC");
   assert.equal(text("0000-03-15 BC", "date"), null, "there is no year 0 before Christ");
+  assert.equal(text("-10000-03-15 BC", "date"), null, "nor one before it with a sign");
   assert.equal(text("0044-03-15 12:00:00 BC", "date"), null, "a date with a time");
   assert.equal(text("0044-02-30 BC", "date"), null);
   // the year before the first, and each fourth one before it, has a 29th of February
