@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
-import { LiveOverview, type Part } from "../../routes/dashboard/live_overview.ts";
+import { Hono } from "hono";
+import { LiveOverview, type Part, streamOverview } from "../../routes/dashboard/live_overview.ts";
 import { linesOf, overviewPage, partsOfLabels } from "../../routes/dashboard/overview_page.tsx";
+import { waitFor } from "../helpers/wait_for.ts";
 import { databaseOf, element, textOf, visit } from "../helpers/pages.ts";
 
 interface Timer {
@@ -268,4 +270,34 @@ Deno.test("the overview is of the label in its address, and called so", async ()
     assert.equal(textOf(element(all, "title")), "Overview · etl-improved");
     assert.match(textOf(all), /No run yet/);
   }
+});
+
+Deno.test("the stream of the overview tells first that it is there, then each change once", async () => {
+  const follow = Promise.withResolvers<(parts: Part[]) => void>();
+  let left = 0;
+  const live = {
+    follow: (_label: string, told: (parts: Part[]) => void) => {
+      follow.resolve(told);
+      return () => left++;
+    },
+  };
+  const app = new Hono();
+  app.get("/", (c) => {
+    c.set("caller" as never, { shares: false } as never);
+    c.set("load" as never, { streams: { enter: () => () => left++ } } as never);
+    c.set("leaveRequests" as never, (() => {}) as never);
+    return streamOverview(c, live as never, "");
+  });
+  const reader = (await app.request("/")).body!.pipeThrough(new TextDecoderStream()).getReader();
+  const next = async () => (await reader.read()).value;
+  const tell = await follow.promise;
+  tell([{ name: "pools", json: '["p1"]' }, { name: "recent", json: "[1]" }] as Part[]);
+  assert.equal(await next(), "event: hello\ndata: {}\n\n");
+  assert.equal(await next(), 'event: parts\ndata: {"pools":["p1"],"recent":[1]}\n\n');
+  // what changed twice while nobody read is told as it is now
+  tell([{ name: "recent", json: "[2]" }] as Part[]);
+  tell([{ name: "recent", json: "[3]" }] as Part[]);
+  assert.equal(await next(), 'event: parts\ndata: {"recent":[3]}\n\n');
+  await reader.cancel();
+  await waitFor(() => left === 2, { what: "the follower to be gone" });
 });

@@ -464,6 +464,8 @@ Deno.test("sum, mean and deviation are exact to the last digit, whatever the chu
   assert.deepEqual(observed([0.1, 0.2, 0.3, -0.6]).slice(0, 1), [2.7755575615628914e-17]);
   assert.deepEqual(observed([1e300, 1, -1e300, 2]), [3, 0.75, "inf"]);
   assert.deepEqual(observed([3e-300, 1e-300]).slice(0, 2), [4e-300, 2e-300]);
+  // a little more than halfway between two doubles, in a digit that no quotient of 64 has
+  assert.deepEqual(observed([3 * 2 ** 53, 3, 2 ** -20]).slice(1, 2), [2 ** 53 + 2]);
   assert.deepEqual(observed([1e300, 1e300, 1e300]), [3e300, 1e300, 0]);
   assert.deepEqual(observed([1e308, 1e308]), ["inf", "inf", "inf"]);
 });

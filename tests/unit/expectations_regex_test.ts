@@ -84,6 +84,9 @@ Deno.test("compileRegex() refuses what it cannot match as Python would", () => {
       "a\\",
       "[\\S]",
       "\\q",
+      "\\u12",
+      "\\u12g4",
+      "\\U0001f60",
       "a".repeat(3_000),
       "(a{1000}){1000}",
     ]
@@ -99,6 +102,10 @@ Deno.test("compileRegex() refuses what it cannot match as Python would", () => {
   told("(?>a)", /: atomic groups are not supported/);
   told("(?x) a", /: verbose mode is not supported/);
   told("(?m)^a", /: multi-line mode is not supported/);
+  told("[\\u12]", /\\u needs 4 .*digits/);
+  for (const pattern of ["\\u00e9", "[\\u00E9]", "\\U000000e9"]) {
+    assert.deepEqual(["é", "e"].map((text) => compileRegex(pattern)(text)), [true, false], pattern);
+  }
 });
 
 Deno.test("compileRegex() gives a test or a Problem for any text", () => {

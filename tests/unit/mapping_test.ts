@@ -3,12 +3,14 @@ import fc from "fast-check";
 import { fieldReader, fieldTextReader, identify, parsePath } from "../../pipeline/field_path.ts";
 import {
   compileMapping,
+  countKeyTypes,
   keyTypesWarnings,
   type MappingConf,
   RowError,
 } from "../../pipeline/mapping.ts";
 import { setDigits } from "../../pipeline/numbers.ts";
-import type { SourceRecord } from "../../pipeline/sources/source.ts";
+import { type SourceRecord, Unreadable } from "../../pipeline/sources/source.ts";
+import { verbatim } from "../../vocabulary/messages.ts";
 
 function refused(run: () => unknown): string {
   try {
@@ -182,4 +184,15 @@ Deno.test("key fields that are numbers or booleans here and texts of them there 
   assert.equal(told({ booleans: 1 }, { booleanTexts: 1 }), 1);
   assert.equal(told({ booleans: 1, numberTexts: 1 }, { numbers: 0 }), 0);
   assert.equal(told({ numbers: 1, booleanTexts: 1 }), 0);
+  const mapping = compileMapping({ key: ["a", "b"] });
+  const numbers = [1, -2.5, 3n, "7", "-0.5", "0"];
+  const others = ["07", "1.0", "1e3", "-", "", "x", "+1", null];
+  const records = [...numbers, ...others, true, "true", "false", "True"].map((a) => ({
+    a,
+    b: "x",
+  }));
+  const first = countKeyTypes(mapping, [...records, new Unreadable("type", verbatim("?"), "")]);
+  assert.deepEqual(first, [{ numbers: 3, numberTexts: 3, booleans: 1, booleanTexts: 2 }, none]);
+  const more = countKeyTypes(mapping, [{ a: 1, b: 1 }], first);
+  assert.deepEqual(more.map((each) => each.numbers), [4, 1]);
 });

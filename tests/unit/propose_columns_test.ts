@@ -20,6 +20,16 @@ Deno.test("columns that need no declaration get none", async () => {
   assert.deepEqual(await proposed(["10001", "02134"], { columns: { x: "text" } }), []);
 });
 
+Deno.test("a column that holds objects or lists among its texts is proposed nothing", () => {
+  const proposer = new ColumnProposer({});
+  const texts = Array.from({ length: 50 }, (_, i) => ({ x: `${i}`, y: `${i}` }));
+  proposer.observe([...texts, { x: { a: 1 }, y: "oops" }, { x: [1], y: null }]);
+  assert.deepEqual(proposer.propose().map(({ name, declare }) => [name, declare]), [[
+    "y",
+    "numeric",
+  ]]);
+});
+
 Deno.test("codes that sometimes look like numbers are proposed as text, with those that do not", async () => {
   assert.deepEqual(await proposed(["10001", "90210", "02134"]), [["text", 1, ["02134"]]]);
   assert.deepEqual(await proposed(["250.0", "401.10", "V10.1"]), [["text", 1, ["V10.1"]]]);

@@ -185,6 +185,25 @@ Deno.test("a shared run whose chunk came out otherwise, prepared again after the
   assert.deepEqual(told, [0]);
 });
 
+Deno.test("a chunk that was taken from a server that died is prepared and told again before the verdict", async () => {
+  const told: number[] = [];
+  const lost = [true, false];
+  let looks = 0;
+  const meta = (chunk: number) => ({ meta: chunk, reused: false });
+  const run = coordinated([
+    [/advance_shared_run/, () => [{ advanced: !lost.shift() }]],
+    [/release_helpers/, () => [{ gone: 0 }]],
+    [/claim_chunk/, () => []],
+    [/meta/, () => [meta(0), meta(1)]],
+    [/shared_runs/, () => {
+      looks++;
+      return [{ stale: false, prepared: [0, 1], published: [] }];
+    }],
+  ], 2);
+  await run.prepare((chunk) => told.push(chunk as never));
+  assert.deepEqual([looks, told], [2, [0, 1, 0, 1, 0, 1]]);
+});
+
 Deno.test("a chunk that fails ends a shared run, also while its server looks how far the others are", async () => {
   const looking = Promise.withResolvers<void>();
   const looked = Promise.withResolvers<{ stale: boolean; published: unknown[] }[]>();

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Problem } from "../../vocabulary/problem.ts";
 import { Requester } from "../../pipeline/user_code/requests.ts";
 
 /** A server on a free port that notes what it is asked for. */
-function startServer(answer: (path: string, nth: number) => Response) {
+function startServer(answer: (path: string, nth: number) => Response | Promise<Response>) {
   const asked: { path: string; headers: Record<string, string>; method: string; body: string }[] =
     [];
   const server = Deno.serve(
@@ -137,6 +138,23 @@ Deno.test("a redirect is followed with the same request, after 303 by GET, five 
     await ask({ url: `http://${elsewhere.host}/` }),
     /^source-refused: .*asks localhost:1, which/,
   );
+});
+
+Deno.test("of more requests than are sent at once each has its turn", async () => {
+  let inside = 0;
+  let most = 0;
+  await using server = startServer(async () => {
+    most = Math.max(most, ++inside);
+    await delay(1);
+    inside--;
+    return new Response("read");
+  });
+  const requester = new Requester({ connections: {}, limits: LIMITS });
+  const request = { url: `http://${server.host}/`, method: "GET", headers: {}, body: null };
+  await Promise.all(
+    Array.from({ length: 20 }, () => requester.ask(request as never, ["127.0.0.1"])),
+  );
+  assert.deepEqual([server.asked.length, most <= 4], [20, true]);
 });
 
 Deno.test("a module asks by reading methods, of servers that it lists or that its connections name", async () => {

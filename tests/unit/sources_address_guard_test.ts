@@ -122,3 +122,29 @@ Deno.test("a host is read from where the list names it: its own name, any below 
     ] as const
   ) for (const url of urls) assert.equal(await taken(url, entry), false, `${entry} ${url}`);
 });
+
+Deno.test("a private host is allowed by its name, on any port or on the one that stands beside it", async () => {
+  const lookup = () => Promise.resolve([{ address: "10.0.0.5", family: 4 }]);
+  const refused = (url: string, entry: string) =>
+    allowedAddresses(new URL(url), { allowPrivateHosts: [entry], lookup })
+      .then(() => null, (error: Error) => error.message);
+  for (
+    const [entry, ...urls] of [
+      ["db.lan", "http://db.lan/", "https://db.lan:9/"],
+      ["DB.lan:443", "https://db.lan/"],
+      ["db.lan:80", "http://db.lan/"],
+      ["10.0.0.5:8080", "http://10.0.0.5:8080/"],
+      ["[fd00::1]:80", "http://[fd00::1]/"],
+      ["fd00::1", "http://[fd00::1]:81/"],
+    ] as const
+  ) for (const url of urls) assert.equal(await refused(url, entry), null, `${entry} ${url}`);
+  for (
+    const [entry, url, told] of [
+      ["db.lan:443", "http://db.lan/", "db.lan:80"],
+      ["db.lan:80", "https://db.lan/", "db.lan:443"],
+      ["db.lan:80", "http://db.lan:81/", "db.lan:81"],
+      ["lan", "http://db.lan/", "db.lan:80"],
+      ["10.0.0.50", "http://10.0.0.5/", "10.0.0.5:80"],
+    ] as const
+  ) assert.ok((await refused(url, entry))?.includes(told), `${entry} ${url}`);
+});
