@@ -1516,4 +1516,38 @@ export const ACCESS: Mutant[] = [
     breaks: "doctor finds a pruned image whole",
     tests: ["unit/doctor_checks_test.ts: doctor: packages"],
   },
+  {
+    id: "access/private-port",
+    file: "pipeline/sources/http/address_guard.ts",
+    find:
+      "function isAllowed(url: URL, entries: string[]): boolean {\n  const port = url.port || (",
+    replace:
+      "function isAllowed(url: URL, entries: string[]): boolean {\n  const port = url.port && (",
+    breaks: "a private host that is allowed on a port is allowed on that port alone",
+    tests: ["unit/sources_address_guard_test.ts: a private host is allowed"],
+  },
+  {
+    id: "access/private-name-case",
+    file: "pipeline/sources/http/address_guard.ts",
+    find: "names.has(entry.trim().toLowerCase())",
+    replace: "names.has(entry)",
+    breaks: "the names of allowed hosts may be in capitals",
+    tests: ["unit/sources_address_guard_test.ts: a private host is allowed"],
+  },
+  {
+    id: "access/private-told",
+    file: "pipeline/sources/http/address_guard.ts",
+    find: 'say("host-private", { host, address: refused.address, named: `${host}:${port}` })',
+    replace: 'say("host-private", { host, address: refused.address, named: host })',
+    breaks: "who is refused a private host is told what to allow, with its port",
+    tests: ["unit/sources_address_guard_test.ts: a private host is allowed"],
+  },
+  {
+    id: "access/private-brackets",
+    file: "pipeline/sources/http/address_guard.ts",
+    find: "new Set([hostOf(url), url.hostname].flatMap",
+    replace: "new Set([url.hostname].flatMap",
+    breaks: "an address of IPv6 may be allowed without brackets",
+    tests: ["unit/sources_address_guard_test.ts: a private host is allowed"],
+  },
 ];

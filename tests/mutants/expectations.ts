@@ -1485,4 +1485,28 @@ export const EXPECTATIONS: Mutant[] = [
     breaks: "pairs are judged in the rows of their condition",
     tests: ["unit/expectations_engine_test.ts: pairs of columns are judged"],
   },
+  {
+    id: "expectations/regex-digits",
+    file: "pipeline/expectations/regex.ts",
+    find: 'if (!new RegExp(`^[0-9a-fA-F]{${c === "u" ? 4 : 8}}$`).test(digits)) {',
+    replace: "if (false) {",
+    breaks: "a pattern whose escape lacks digits is refused in plain words",
+    tests: ["unit/expectations_regex_test.ts: compileRegex() refuses what"],
+  },
+  {
+    id: "expectations/regex-long-escape",
+    file: "pipeline/expectations/regex.ts",
+    find: 'pattern.slice(at + 2, at + 2 + (c === "u" ? 4 : 8))',
+    replace: "pattern.slice(at + 2, at + 6)",
+    breaks: "\\U has eight digits",
+    tests: ["unit/expectations_regex_test.ts: compileRegex() refuses what"],
+  },
+  {
+    id: "expectations/mean-rounded-once",
+    file: "pipeline/expectations/moments.ts",
+    find: "scaled % divisor === 0n ? quotient : quotient | 1n",
+    replace: "quotient",
+    breaks: "a mean is the double nearest to the exact one",
+    tests: ["unit/expectations_engine_test.ts: sum, mean and deviation"],
+  },
 ];

@@ -2380,4 +2380,20 @@ export const RUNS: Mutant[] = [
     breaks: "an error is told of the stage in which it was thrown first",
     tests: ["unit/stage_tracker_test.ts: an error keeps"],
   },
+  {
+    id: "runs/shared-taken-again",
+    file: "pipeline/sharing.ts",
+    find: "      known.clear();\n      return false;",
+    replace: "      known.clear();\n      return true;",
+    breaks: "no verdict falls before a chunk that was lost is prepared again",
+    tests: ["unit/sharing_test.ts: a chunk that was taken"],
+  },
+  {
+    id: "runs/shared-told-again",
+    file: "pipeline/sharing.ts",
+    find: "      known.clear();\n",
+    replace: "",
+    breaks: "a chunk that was prepared again is told again",
+    tests: ["unit/sharing_test.ts: a chunk that was taken"],
+  },
 ];

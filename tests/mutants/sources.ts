@@ -3503,4 +3503,20 @@ export const SOURCES: Mutant[] = [
     breaks: "the server of a connection needs no other permission",
     tests: ["unit/source_requests_test.ts: a module asks by"],
   },
+  {
+    id: "sources/module-turns",
+    file: "pipeline/user_code/requests.ts",
+    find: "      this.#waiting.shift()?.();\n",
+    replace: "",
+    breaks: "a fifth request at once is sent when another has ended",
+    tests: ["unit/source_requests_test.ts: of more requests"],
+  },
+  {
+    id: "sources/module-at-once",
+    file: "pipeline/user_code/requests.ts",
+    find: "if (this.#underWay >= MAX_AT_ONCE) {",
+    replace: "if (false) {",
+    breaks: "a module sends four requests at once",
+    tests: ["unit/source_requests_test.ts: of more requests"],
+  },
 ];
