@@ -9,6 +9,7 @@ import type { MessageKey } from "./i18n/en.ts";
 import { ApiError, call } from "./lib/api.ts";
 import { parseExact } from "../vocabulary/exact_json.ts";
 import { useCurlHeader, useLocale, useRole } from "./lib/context.tsx";
+import { useCopy } from "./lib/copy.ts";
 import { useTurns } from "./lib/turns.ts";
 import { Icon, Notice, Time } from "./ui/elements.tsx";
 import {
@@ -852,13 +853,8 @@ function Equivalents({ conf, origin }: { conf: Conf; origin: string }) {
   const { t } = useLocale();
   const header = useCurlHeader();
   const [dialect, setDialect] = useState<Dialect>("curl");
-  const [copied, setCopied] = useState(false);
   const text = equivalent(dialect, conf, { origin, header });
-  const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    setCopied(true);
-    setTimeout(() => setCopied(false), 1500);
-  };
+  const { shown, copied, copy } = useCopy(text);
   const onKeyDown = (event: KeyboardEvent) => {
     const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
     if (step === 0) return;
@@ -889,7 +885,7 @@ function Equivalents({ conf, origin }: { conf: Conf; origin: string }) {
         </div>
       </div>
       <div id="equivalent-panel" role="tabpanel" aria-labelledby={`tab-${dialect}`} tabIndex={0}>
-        <pre class="code equivalent"><code>{text}</code></pre>
+        <pre class="code equivalent"><code ref={shown}>{text}</code></pre>
       </div>
       <button type="button" class="button only-with-script" onClick={copy}>
         <Icon name={copied ? "check" : "copy"} /> {t(copied ? "action.copied" : "action.copy")}

@@ -8,6 +8,7 @@ import { type Connection, useEvents } from "./lib/live.ts";
 import { useLocale, useNow, useRole } from "./lib/context.tsx";
 import { ChunkCard } from "./run/chunks.tsx";
 import { QuarantineCard, ValidationCard } from "./run/records.tsx";
+import { useCopy } from "./lib/copy.ts";
 import { COUNTERS, isOver, STAGES } from "../vocabulary/words.ts";
 import type { RunExtras, RunPageData } from "./run/run_data.ts";
 import { Confirm } from "./ui/dialog.tsx";
@@ -261,15 +262,10 @@ function RunHead({ run, connection, onChanged }: RunHeadProps) {
 
 function RunId({ id }: { id: string }) {
   const { t } = useLocale();
-  const [copied, setCopied] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(id);
-    setCopied(true);
-    setTimeout(() => setCopied(false), 1500);
-  };
+  const { shown, copied, copy } = useCopy(id);
   return (
     <span class="run-id">
-      <code>{id}</code>
+      <code ref={shown}>{id}</code>
       <button
         type="button"
         class="button plain icon-only small only-with-script"

@@ -48,6 +48,8 @@ export interface Life extends Look {
   answers?: Record<string, unknown>;
   /** Whether nobody sees the page at first; default: false. */
   hidden?: boolean;
+  /** What else a browser has. */
+  globals?: Record<string, unknown>;
 }
 
 /** An island that lives until it is disposed of; globals of a browser are there meanwhile. */
@@ -160,10 +162,11 @@ export class Living implements Disposable {
   static async of<P extends object>(
     component: ComponentType<P>,
     props: P,
-    { answers = {}, hidden = false, ...look }: Life = {},
+    { answers = {}, hidden = false, globals = {}, ...look }: Life = {},
   ): Promise<Living> {
     const living = await Living.#loaded(answers);
     living.hidden = hidden;
+    living.#put(globals);
     const { locale, viewer } = contextsOf(look);
     const inside = h(ViewerContext.Provider, { value: viewer, children: h(component, props) });
     await living.do(() =>

@@ -437,11 +437,32 @@ Deno.test("a run is cancelled after a question, and says so; what is refused is 
   await live.on(dialogOf("Cancel run"), "click");
   assert.deepEqual(live.asked, [path]);
   assert.match(textOf(element(live.html, "div", "notice is-problem")), /too <late>/);
+  assert.ok(!live.one("button", "Cancel run").hasAttribute("disabled"), "to try again");
   answer = cancelling;
   await live.click("button", "Cancel run");
   await live.on(dialogOf("Cancel run"), "click");
   assert.doesNotMatch(live.html, /notice is-problem/);
   assert.ok(live.one("button", "Cancelling").hasAttribute("disabled"));
+});
+
+Deno.test("the id of a run is copied and that is said for a moment; without a clipboard it is selected", async () => {
+  const copied: string[] = [];
+  const clipboard = { writeText: (text: string) => Promise.resolve(void copied.push(text)) };
+  using live = await living(data(), { globals: { navigator: { clipboard } } });
+  const label = () => live.at(".run-id button").getAttribute("aria-label");
+  assert.equal(label(), "Copy the run's id");
+  await live.on(live.at(".run-id button"), "click");
+  assert.deepEqual([copied, label()], [[ID], "Copied"]);
+  await live.pass();
+  assert.equal(label(), "Copy the run's id");
+  const selected: string[] = [];
+  const getSelection = () => ({
+    selectAllChildren: (node: Live) => selected.push(node.textContent),
+  });
+  using plain = await living(data(), { globals: { navigator: {}, getSelection } });
+  await plain.on(plain.at(".run-id button"), "click");
+  assert.deepEqual(selected, [ID]);
+  assert.equal(plain.at(".run-id button").getAttribute("aria-label"), "Copy the run's id");
 });
 
 Deno.test("a run that is retried is followed again", async () => {
