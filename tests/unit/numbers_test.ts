@@ -220,10 +220,15 @@ Deno.test("a transform's output has the digits of nested fields, each of its own
     transformed(record, (r) => JSON.parse(JSON.stringify({ a: r.a, b: r.b })), "a.x").text,
     '{"a":{"x":1.10},"b":{"x":1.1}}',
   );
-  const nested: SourceRecord = { list: [{ price: read({ x: "19.90" }) }] };
   assert.equal(
-    transformed(nested, (r) => JSON.parse(JSON.stringify({ id: 1, list: r.list })), "id").text,
-    '{"id":1,"list":[{"price":{"x":19.90}}]}',
+    transformed(read({ code: "1.10", price: "19.90" }), (r) => ({ ...r, price: r.code! })).text,
+    '{"code":1.10,"price":1.10}',
+    "of another field's number",
+  );
+  const nested: SourceRecord = { none: null, list: [null, "x", { price: read({ x: "19.90" }) }] };
+  assert.equal(
+    transformed(nested, (r) => JSON.parse(JSON.stringify({ id: 1, ...r })), "id").text,
+    '{"id":1,"list":[null,"x",{"price":{"x":19.90}}],"none":null}',
   );
   assert.equal(
     transformed(read({ code: "1.10" }), (r) => Object.freeze({ code: r.code!, n: 1 })).text,
