@@ -1509,4 +1509,12 @@ export const EXPECTATIONS: Mutant[] = [
     breaks: "a mean is the double nearest to the exact one",
     tests: ["unit/expectations_engine_test.ts: sum, mean and deviation"],
   },
+  {
+    id: "expectations/text-bound-with-decimals",
+    file: "pipeline/expectations/kind.ts",
+    find: "? Number.isSafeInteger(Number(bound)) || !/^-?\\d+$/.test(bound)",
+    replace: "? Number.isSafeInteger(Number(bound)) && !/^-?\\d+$/.test(bound)",
+    breaks: "a text as 9.5 is a bound of numbers",
+    tests: ["unit/expectations_engine_test.ts: a bound may be zero"],
+  },
 ];

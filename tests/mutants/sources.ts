@@ -3322,7 +3322,7 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/arrow-seconds",
     file: "pipeline/sources/local/parquet_values.ts",
-    find: '.slice(0, DIGITS[unit]).padEnd(3, "0");',
+    find: '.padEnd(3, "0");',
     replace: ";",
     breaks: "a time in seconds has its thousandths, as all have",
     tests: ["unit/sources_arrow_test.ts: times and spans of each unit"],
@@ -3518,5 +3518,13 @@ export const SOURCES: Mutant[] = [
     replace: "if (false) {",
     breaks: "a module sends four requests at once",
     tests: ["unit/source_requests_test.ts: of more requests"],
+  },
+  {
+    id: "sources/parquet-struct-in-struct",
+    file: "pipeline/sources/local/parquet_values.ts",
+    find: "if (isMap(node.element) && child?.children.length === 2)",
+    replace: "if (isMap(node.element) || child?.children.length === 2)",
+    breaks: "a struct of a struct of two fields is no map",
+    tests: ["unit/sources_parquet_test.ts: decimals in lists, structs and maps"],
   },
 ];

@@ -835,4 +835,20 @@ export const VALUES: Mutant[] = [
     breaks: "a column of objects among texts is proposed nothing",
     tests: ["unit/propose_columns_test.ts: a column that holds objects"],
   },
+  {
+    id: "values/digits-beside-null",
+    file: "pipeline/numbers.ts",
+    find: 'if (typeof value !== "object" || value === null || depth > MAX_DEPTH) return false;',
+    replace: 'if (typeof value !== "object" || depth > MAX_DEPTH) return false;',
+    breaks: "a transform takes records with nulls in lists",
+    tests: ["unit/numbers_test.ts: a transform's output has the digits"],
+  },
+  {
+    id: "values/digits-of-another-field",
+    file: "pipeline/numbers.ts",
+    find: "same !== undefined && Number(same) === value ? same :",
+    replace: "same !== undefined ? same :",
+    breaks: "a field that takes another one's number has its digits",
+    tests: ["unit/numbers_test.ts: a transform's output has the digits"],
+  },
 ];

@@ -646,6 +646,10 @@ Deno.test("a bound may be zero, text or beyond 2^53, and is within unless it is 
     true,
     false,
   ]);
+  assert.deepEqual(
+    ["9.5", "8.5", "1e1", "-1e400"].map((max_value) => within(9, { max_value })),
+    [true, false, true, "cannot be compared"],
+  );
   for (const text of ["ten", " "]) {
     assert.equal(within(9, { max_value: text }), "cannot be compared", text);
   }

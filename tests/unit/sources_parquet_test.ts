@@ -892,7 +892,8 @@ Deno.test("Parquet: decimals in lists, structs and maps, and the numbers of JSON
       ["list", 1, { ...OPTIONAL, converted_type: "LIST" }],
       ["list", 1, REPEATED],
       ["element", "INT64", { ...OPTIONAL, ...price }],
-      ["struct", 2, OPTIONAL],
+      ["struct", 1, OPTIONAL],
+      ["inner", 2, OPTIONAL],
       ["price", "INT64", { ...OPTIONAL, ...price }],
       ["other", "INT32", OPTIONAL],
       ["map", 1, { ...OPTIONAL, converted_type: "MAP" }],
@@ -903,14 +904,14 @@ Deno.test("Parquet: decimals in lists, structs and maps, and the numbers of JSON
     statistics: false,
     columnData: [
       { name: "list", data: [[1_500n, exact]] },
-      { name: "struct", data: [{ price: exact, other: 1 }] },
+      { name: "struct", data: [{ inner: { price: exact, other: 1 } }] },
       { name: "map", data: [[{ key: "a", value: exact }]] },
     ],
   });
   assert.equal(
     new Canonicalizer().text(records[0]!),
     '{"list":[1.5,9007199254740.993],"map":{"a":9007199254740.993},' +
-      '"struct":{"other":1,"price":9007199254740.993}}',
+      '"struct":{"inner":{"other":1,"price":9007199254740.993}}}',
   );
   const json = await read({
     schema: schemaOf([["root", 1], ["json", "BYTE_ARRAY", { logical_type: { type: "JSON" } }]]),

@@ -350,7 +350,7 @@ export function isoTimestamp(
   const date = new Date(Number(seconds) * 1_000);
   if (Number.isNaN(date.getTime())) return `${value} ${unit.toLowerCase()} since 1970-01-01`;
   // always thousandths, and finer ones only where there are some
-  let digits = String(rest).padStart(DIGITS[unit], "0").slice(0, DIGITS[unit]).padEnd(3, "0");
+  let digits = String(rest).padStart(DIGITS[unit], "0").padEnd(3, "0");
   if (/^0*$/.test(digits.slice(3))) digits = digits.slice(0, 3);
   return `${date.toISOString().slice(0, -4)}${digits}${utc ? "Z" : ""}`;
 }
