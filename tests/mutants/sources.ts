@@ -3527,4 +3527,12 @@ export const SOURCES: Mutant[] = [
     breaks: "a struct of a struct of two fields is no map",
     tests: ["unit/sources_parquet_test.ts: decimals in lists, structs and maps"],
   },
+  {
+    id: "sources/parquet-required-struct",
+    file: "pipeline/sources/local/parquet_column.ts",
+    find: "(max === 0 && repetition.length === 0)",
+    replace: "(max === 0 && repetition.length !== 0)",
+    breaks: "a struct whose fields are all required is read",
+    tests: ["unit/sources_parquet_test.ts: pages of lists and of a dictionary"],
+  },
 ];

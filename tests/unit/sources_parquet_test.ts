@@ -816,7 +816,9 @@ Deno.test("Parquet: rows are found in any page, of either version, where a list 
 Deno.test("Parquet: pages of lists and of a dictionary are gone over to the rows of a part", async () => {
   const options: WriteOptions = {
     schema: schemaOf([
-      ["root", 3],
+      ["root", 4],
+      ["id", "INT32", REQUIRED],
+      ["of", 1, REQUIRED],
       ["id", "INT32", REQUIRED],
       ["kind", "BYTE_ARRAY", { ...OPTIONAL, converted_type: "UTF8" }],
       ["items", 1, { ...OPTIONAL, converted_type: "LIST" }],
@@ -825,6 +827,8 @@ Deno.test("Parquet: pages of lists and of a dictionary are gone over to the rows
     ]),
     columnData: [
       { name: "id", data: Array.from({ length: 600 }, (_, i) => i) },
+      // which has no levels at all
+      { name: "of", data: Array.from({ length: 600 }, (_, id) => ({ id })) },
       { name: "kind", data: Array.from({ length: 600 }, (_, i) => i % 5 ? `k${i % 3}` : null) },
       {
         name: "items",
@@ -839,8 +843,8 @@ Deno.test("Parquet: pages of lists and of a dictionary are gone over to the rows
   const expected = options.columnData[0]!.data.length;
   const whole = (await read(options)).records;
   assert.equal(whole.length, expected);
-  assert.deepEqual(whole[5], { id: 5, kind: null, items: [null] });
-  assert.deepEqual(whole[599], { id: 599, kind: "k2", items: [null, 599, 599] });
+  assert.deepEqual(whole[5], { id: 5, of: { id: 5 }, kind: null, items: [null] });
+  assert.deepEqual(whole[599], { id: 599, of: { id: 599 }, kind: "k2", items: [null, 599, 599] });
   for (const chunkSize of [1, 26, 100, 333]) {
     assert.deepEqual((await read(options, { chunkSize })).records, whole, `${chunkSize} a chunk`);
   }
