@@ -513,4 +513,28 @@ export const PERSONAL_DATA: Mutant[] = [
     breaks: "a record that cannot be parsed is not shown where fields are private",
     tests: ["unit/private_fields_test.ts: of a record that is rejected"],
   },
+  {
+    id: "personal/none",
+    file: "pipeline/private_fields.ts",
+    find: "if (exclude.length === 0 && hash.length === 0) return null;",
+    replace: "",
+    breaks: "rejected records of a dataset without private fields are shown as they were read",
+    tests: ["unit/private_fields_test.ts: a dataset without private"],
+  },
+  {
+    id: "personal/needs-secret",
+    file: "pipeline/private_fields.ts",
+    find: "if (hash.length > 0 && secret === null) {",
+    replace: "if (false) {",
+    breaks: "a run that is to hash is refused where the server has no secret",
+    tests: ["unit/private_fields_test.ts: a dataset without private"],
+  },
+  {
+    id: "personal/secret-only-for-hash",
+    file: "pipeline/private_fields.ts",
+    find: "secret: hash.length > 0 ? secret : null",
+    replace: "secret",
+    breaks: "the secret goes only where something is hashed",
+    tests: ["unit/private_fields_test.ts: a dataset without private"],
+  },
 ];

@@ -3,6 +3,7 @@ import { createHmac } from "node:crypto";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
 import {
   missingFieldsWarning,
+  privacyOf,
   PrivateFields,
   refusePrivateKeys,
   withoutValues,
@@ -155,4 +156,24 @@ Deno.test("a source is not read in parts by a private column, and what its serve
     });
   assert.match((withoutValues(problem("22P02")) as Problem).message, /type integer: "…"/);
   assert.match((withoutValues(problem("42703")) as Problem).message, /x@y/);
+});
+
+Deno.test("a dataset without private fields has none taken out; one that hashes needs the server's secret", () => {
+  assert.equal(privacyOf({ exclude: [], hash: [] }, SECRET), null);
+  assert.deepEqual(privacyOf({ exclude: ["a"], hash: [] }, SECRET), {
+    exclude: ["a"],
+    hash: [],
+    hashed: [],
+    secret: null,
+  });
+  assert.deepEqual(privacyOf({ exclude: [], hash: ["a"] }, SECRET, ["a"]), {
+    exclude: [],
+    hash: ["a"],
+    hashed: ["a"],
+    secret: SECRET,
+  });
+  assert.throws(
+    () => privacyOf({ exclude: [], hash: ["a"] }, null),
+    (error: Problem) => error.type === "invalid-conf" && error.errors[0]!.field === "hash",
+  );
 });
