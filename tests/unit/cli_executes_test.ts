@@ -44,7 +44,7 @@ Deno.test("without a server a command executes the runs that it asks for, and no
       "maintenance",
       `show ${RUN} --follow`,
       "load https://data.example/a.csv",
-      "replicate shop a.*",
+      "replicate shop a.* --to x",
       "compare public.orders --source @s.json",
     ]
   ) assert.equal(await executes(line).catch((error) => `${line}: ${error.message}`), true, line);
@@ -62,7 +62,7 @@ Deno.test("without a server a command executes the runs that it asks for, and no
       "consumer list",
       "consumer try report",
       "maintenance --dry-run",
-      "replicate shop a.* --dry-run",
+      "replicate shop a.* --to x --dry-run",
       `quarantine ${RUN}`,
     ]
   ) assert.equal(await executes(line).catch((error) => `${line}: ${error.message}`), false, line);
