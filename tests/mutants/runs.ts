@@ -2314,7 +2314,7 @@ export const RUNS: Mutant[] = [
     find: "code: errorCode(error) ?? null,",
     replace: "code: null,",
     breaks: "a run says with which code the database has refused its worker",
-    tests: ["integration/run_stages_test.ts"],
+    tests: ["integration/load_database_params_test.ts: a permanent error"],
   },
   {
     id: "runs/stage-begins-once",

@@ -16,6 +16,8 @@ import { quarantineText } from "../../store/quarantine.ts";
 import { COPY_HEADER } from "../../store/copy.ts";
 import { ROW_COLUMNS } from "../../store/row_layout.ts";
 import { copyText, presentLine, SpillWriter } from "../../pipeline/spill/writer.ts";
+import { spillMaker } from "../../pipeline/workers/environment.ts";
+import type { RunContext } from "../../pipeline/workers/task.ts";
 
 const decoder = new TextDecoder();
 
@@ -415,4 +417,40 @@ Deno.test("RejectedRows holds few in memory, many in a file, and gives all of th
     }
     assert.deepEqual([...Deno.readDirSync(dir.path)], [], "nothing is left");
   }
+});
+
+Deno.test("spill: it is another maker's where anything differs that its rows come from, and the same where nothing does", () => {
+  const params = {
+    source: { type: "inline", key: "id", records: [1, 2] },
+    transform: null,
+    on_failure: "fail",
+    db_page_size: 10,
+    exclude: ["a"],
+    hash: ["b"],
+    schema_policy: "evolve",
+  };
+  const context = { params, pin: null, suite: null, privacy: null, table: null, attempt: 1 };
+  const of = (given: object, to = context) =>
+    spillMaker({ ...to, ...given } as unknown as RunContext);
+  const maker = of({});
+  const same = (given: object) => of({ params: { ...params, ...given } }) === maker;
+  const { type, key } = params.source;
+  // what has been in the database comes back in another order; records are not what is compared
+  assert.ok(same({ source: { records: [], key, type } }));
+  assert.ok(same({ db_page_size: 99 }) && of({ attempt: 2 }) === maker);
+  assert.ok(same({ exclude: [], hash: [], schema_policy: "freeze" }), "where they change nothing");
+  const others = [
+    of({ params: { ...params, source: { type, key: "other" } } }),
+    of({ params: { ...params, transform: "mine.ts" } }),
+    of({ params: { ...params, on_failure: "quarantine" } }),
+    of({ pin: { size: 7 } }),
+    of({ suite: { expectations: [] } }),
+    of({ privacy: {} }),
+    of({ privacy: {}, params: { ...params, exclude: ["c"] } }),
+    of({ privacy: {}, params: { ...params, hash: ["c"] } }),
+    of({ table: { columns: [] } }),
+    of({ table: { columns: ["n"] } }),
+    of({ table: { columns: [] }, params: { ...params, schema_policy: "freeze" } }),
+  ];
+  assert.equal(new Set([maker, ...others]).size, others.length + 1);
 });
