@@ -48,11 +48,7 @@ export async function databaseChecks(options: DatabaseCheckOptions): Promise<Che
   try {
     const facts = await serverFacts(client, options.now ?? Date.now);
     const checks = [
-      version(facts),
-      encryption(facts, dsn),
-      clock(facts),
-      connections(facts, options.config),
-      ...settings(facts),
+      ...factChecks(facts, options),
       ...await guarded("pooler", () => pooler(facts, client, options)),
       ...await guarded("writes", () => writes(client)),
     ];
@@ -68,6 +64,20 @@ export async function databaseChecks(options: DatabaseCheckOptions): Promise<Che
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+/** What the facts of a database's server come to. */
+export function factChecks(
+  facts: ServerFacts,
+  { dsn, config }: Pick<DatabaseCheckOptions, "dsn" | "config">,
+): Check[] {
+  return [
+    version(facts),
+    encryption(facts, dsn),
+    clock(facts),
+    connections(facts, config),
+    ...settings(facts),
+  ];
 }
 
 async function writes(client: Client): Promise<Check[]> {

@@ -3,7 +3,7 @@ import { setupDatabase } from "../../scripts/setup_db.ts";
 import { setUpJobs } from "../../scripts/setup_jobs.ts";
 import type { JobsReport } from "../../store/jobs.ts";
 import { debian15IsInstalled } from "../helpers/clusters.ts";
-import { ownCluster } from "../helpers/postgres.ts";
+import { ownCluster, testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
 import { waitFor } from "../helpers/wait_for.ts";
@@ -14,7 +14,7 @@ Deno.test({
   name:
     "jobs for a database beside pg_cron's: the grants are named, then they run there, as a role that is no superuser",
   ignore: !await debian15IsInstalled(),
-  async fn() {
+  async fn(t) {
     await using cluster = await ownCluster({ kind: "debian15" });
     const cron = cluster.dsn;
     const inDatabase = (name: string, user?: string) => {
@@ -35,6 +35,11 @@ Deno.test({
     const [without] = await setUpJobs(dsn, { cronDsn });
     assert.match(without!, /as a superuser in database etl: create extension pg_cron/);
     await query(cron, "create extension pg_cron");
+
+    // pg_cron runs jobs in its own server only
+    await using elsewhere = await testDatabase(t);
+    const [foreign] = await setUpJobs(elsewhere.dsn, { cronDsn: cron });
+    assert.match(foreign!, /^The servers run .*is of another PostgreSQL server/);
 
     const [told] = await setUpJobs(dsn, { cronDsn });
     assert.match(told!, /run in database etl, as its owner or a superuser: /);

@@ -101,6 +101,14 @@ Deno.test({
     assert.doesNotMatch((await jobsOf(server.address)).warnings.join(), /etl_maintenance/);
     await wish(null);
     assert.equal(await time(), "@weekly");
+    // another command at the same time is none of ours, either
+    await query(
+      dsn,
+      "select cron.alter_job(jobid, command => 'select 1') from cron.job where jobname = 'etl_maintenance'",
+    );
+    assert.equal((await jobsOf(server.address)).items[0]!.state, "changed");
+    assert.deepEqual((await reconcileJobs({ dsn })).repaired, ["etl_maintenance"]);
+    assert.equal((await jobsOf(server.address)).items[0]!.state, "scheduled");
 
     assert.ok(server.logs.some((line) => /put right/.test(line) && /etl_refresh_mvs/.test(line)));
     assert.equal((await query(dsn, "select from etl.jobs")).length, 0);
@@ -172,13 +180,17 @@ Deno.test({
   async fn() {
     await using cluster = await ownCluster({ kind: "debian15" });
     const { dsn } = cluster;
-    await setupDatabase(dsn);
-    await setUpJobs(dsn);
-    await query(dsn, "create role app login password 'x'");
+    await query(dsn, "create role app login password 'x'; grant pg_read_all_settings to app");
     const own = new URL(dsn);
     own.username = "app";
     own.password = "x";
     await setupDatabase(dsn, { role: "app" });
+    // only a superuser may create the extension, and is told so
+    assert.match(
+      (await setUpJobs(own.href)).join(),
+      /^The servers run .*as a superuser in database etl: create extension pg_cron/,
+    );
+    await setUpJobs(dsn);
     // another role's jobs cannot be seen: they are kept, and no second set is made
     await query(dsn, "grant usage on schema cron to app");
     {
@@ -198,6 +210,11 @@ Deno.test({
       (await query(dsn, "select username from cron.job")).map(({ username }) => username),
       Array(4).fill("app"),
     );
+    // a superuser sees the jobs of others, too
+    const database = new Database(dsn, { applicationName: "test", max: 1 });
+    const { items } = await jobsReport(database.sql, { dsn });
+    await database.close({ timeoutSeconds: 1 });
+    assert.deepEqual(items.map(({ state }) => state), Array(4).fill("scheduled"));
     // a set-up by the owner, who is no superuser, finds nothing to complain of
     await query(
       dsn,
@@ -243,9 +260,15 @@ Deno.test({
     assert.equal(forServers.length, 3);
     const database = new Database(dsn, { applicationName: "etl-improved", max: 2 });
     const { sql } = database;
+    const { warnings, items } = await jobsReport(sql, options);
     assert.match(
-      (await jobsReport(sql, options)).warnings[0]!,
+      warnings[0]!,
       /pg_cron in database etl has not run .*cron\.job_run_details/,
+    );
+    assert.deepEqual(
+      items.map(({ name, scheduler }) => [name, scheduler]),
+      JOBS.map((name) => [name, name === "etl_purge_cron_details" ? "pg_cron" : "servers"]),
+      "what pg_cron still has of them is not who runs them",
     );
     await sql`select etl.tick_schedules()`;
     assert.equal(await schedulerIsWrong(sql), false, "that it was a server that ticked is no news");

@@ -3,7 +3,14 @@ import { setUpJobs } from "../../scripts/setup_jobs.ts";
 import { workOnJobs } from "../../queue/kinds_of_work.ts";
 import type { WorkLoop } from "../../queue/work_loop.ts";
 import { Database } from "../../store/database.ts";
-import { beginDueJob, endJob, type JobsReport, schedulerIsWrong } from "../../store/jobs.ts";
+import {
+  beginDueJob,
+  endJob,
+  type JobsReport,
+  keepOwnJobs,
+  runJob,
+  schedulerIsWrong,
+} from "../../store/jobs.ts";
 import { connect } from "../../store/pg.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -84,9 +91,54 @@ Deno.test("a tick that has not run for three minutes is warned of, and a job tha
       ('etl_maintenance', 'failed', now(), now(), now(), 'out of luck')`,
   );
   assert.match((await warnings()).join(), /^job etl_maintenance failed at .*: out of luck$/);
+  // that it is tried again makes it no better, until it has succeeded
+  const again = (status: string) =>
+    query(
+      db.dsn,
+      `insert into etl.job_runs (name, status, due_at, started_at) values ('etl_maintenance', '${status}', now(), now())`,
+    );
+  await again("running");
+  assert.match((await warnings()).join(), /out of luck/);
   const health = await fetch(`${server.address}/api/etl/health`);
   assert.equal(health.status, 200);
   assert.match((await health.json()).warnings.join(), /out of luck/);
+  await again("succeeded");
+  assert.deepEqual(await warnings(), []);
+});
+
+Deno.test("a job keeps the time at which it is due while its schedule stays, and one that is the servers' no more goes", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const at = (minute: number) => new Date(Date.UTC(2026, 0, 1, 0, minute));
+  const keep = async (...jobs: [name: string, schedule: string, minute: number][]) => {
+    await keepOwnJobs(
+      sql,
+      jobs.map(([name, schedule, minute]) => ({ name, schedule, next_at: at(minute) })),
+    );
+    const rows = await sql<{ name: string; schedule: string; next_at: Date }[]>`
+      select name, schedule, next_at from etl.jobs order by name`;
+    return rows.map(({ name, schedule, next_at }) =>
+      `${name} ${schedule} ${next_at.getUTCMinutes()}`
+    );
+  };
+  assert.deepEqual(await keep(["a", "@daily", 1], ["b", "@daily", 1]), [
+    "a @daily 1",
+    "b @daily 1",
+  ]);
+  // looked at again, or by a server that starts, what is due stays due
+  assert.deepEqual(await keep(["a", "@daily", 2], ["b", "@weekly", 2]), [
+    "a @daily 1",
+    "b @weekly 2",
+  ]);
+  assert.deepEqual(await keep(["b", "@weekly", 3], ["c", "@daily", 3]), [
+    "b @weekly 2",
+    "c @daily 3",
+  ]);
+  // what a statement answers is the message of its time, nothing is none
+  const statements = ["7", `'{"a": 1}'::jsonb`, "''", "null", "1 limit 0"];
+  const said = [];
+  for (const statement of statements) said.push(await runJob(sql, `select ${statement}`));
+  assert.deepEqual(said, ["7", '{"a":1}', null, null, null]);
 });
 
 Deno.test("a tick of a server is never taken for one of pg_cron, whatever the connection string calls its sessions", async (t) => {
@@ -145,7 +197,8 @@ Deno.test("a variable says when a job runs, on the servers too; what is no sched
     }
     await query(
       db.dsn,
-      `insert into etl.variables (name, value) values ('etl_job__etl_refresh_mvs', '"often"')`,
+      `insert into etl.variables (name, value) values
+        ('etl_job__etl_refresh_mvs', '"often"'), ('etl_job__etl_schedule_tick', '"@daily"')`,
     );
     await using server = await startServer({ dsn: db.dsn });
     assert.deepEqual((await schedules())[0], {
@@ -157,9 +210,14 @@ Deno.test("a variable says when a job runs, on the servers too; what is no sched
     const report: JobsReport = await (await fetch(`${server.address}/api/jobs`)).json();
     assert.equal(report.items[0]!.schedule, "30 3 * * 1");
     assert.match(
-      report.warnings.join(),
-      /^variable etl_job__etl_refresh_mvs is not in use: .*unless it is invalid/,
+      report.warnings.join("\n"),
+      /^variable etl_job__etl_refresh_mvs is not in use: .*unless it is invalid/m,
     );
+    const [tick] = await query(
+      db.dsn,
+      "select schedule from etl.jobs where name = 'etl_schedule_tick'",
+    );
+    assert.equal(tick!.schedule, "* * * * *", "schedules need it each minute");
     assert.equal(await schedulerIsWrong(database.sql), false);
     // a job keeps to it after it has run
     await query(db.dsn, "update etl.jobs set next_at = now() where name = 'etl_maintenance'");

@@ -9,7 +9,8 @@ import {
   serviceChecks,
   spaceCheck,
 } from "../../scripts/doctor/checks.ts";
-import { notifies, serverFacts } from "../../store/installation.ts";
+import { connectionsNeeded, factChecks } from "../../scripts/doctor/database_checks.ts";
+import { notifies, type ServerFacts, serverFacts } from "../../store/installation.ts";
 import type { Client } from "../../store/pg.ts";
 
 const config = (env: Record<string, string> = {}) =>
@@ -243,4 +244,57 @@ Deno.test("doctor: a notification has arrived when it is doctor's own, and withi
   assert.equal(await heard(["etl_work", "etl_doctor"]), true);
   assert.equal(await heard(["etl_work"]), false);
   assert.equal(await heard([]), false);
+});
+
+Deno.test("doctor: what a database's server says of itself is fine, or what to mend is told", () => {
+  const near = "postgres://u@127.0.0.1/x";
+  const far = "postgres://u@db.internal/x";
+  const verified = `${far}?sslmode=verify-full`;
+  const needed = connectionsNeeded(config());
+  const fine = {
+    version: 170_004,
+    versionText: "17.4",
+    encrypted: false,
+    maxConnections: 10 + needed,
+    usedConnections: 10,
+    off: [] as string[],
+    clockAheadMs: 0,
+  };
+  const bad = (more: Partial<ServerFacts>, dsn = near) =>
+    factChecks({ ...fine, ...more } as ServerFacts, { dsn, config: config() })
+      .filter(({ state }) => state !== "ok")
+      .map(({ name, state, found }) => `${name} ${state}: ${found}`);
+  assert.deepEqual(bad({}), []);
+  assert.deepEqual([bad({ version: 150_000 }), bad({ version: 180_001 })], [[], []]);
+  const old = bad({ version: 140_015, versionText: "14.15" });
+  assert.deepEqual(old, ["PostgreSQL fail: 14.15 is older than 15"]);
+  const later = bad({ version: 190_000, versionText: "19.0" });
+  assert.deepEqual(later, ["PostgreSQL warn: 19.0; tested up to 18"]);
+  assert.deepEqual(bad({}, far), [
+    "encryption warn: the connection to db.internal:5432 is not encrypted",
+  ]);
+  const unverified = bad({ encrypted: true }, `${far}?sslmode=require`);
+  assert.deepEqual(unverified, ["encryption warn: TLS without verification of the server"]);
+  assert.deepEqual([bad({ encrypted: true }, verified), bad({ encrypted: true })], [[], []]);
+  const clocks = [1_900, -1_900, 2_000, -59_900, 60_000].map((clockAheadMs) =>
+    bad({ clockAheadMs })[0] ?? "ok"
+  );
+  assert.deepEqual(clocks, [
+    "ok",
+    "ok",
+    "clock warn: the database's clock is 2 s ahead",
+    "clock warn: the database's clock is 59.9 s behind",
+    "clock fail: the database's clock is 60 s ahead",
+  ]);
+  assert.match(bad({ usedConnections: 11 }).join(), /^connections warn: a server uses up to/);
+  assert.deepEqual(bad({ off: ["autovacuum", "fsync"] }), [
+    "settings warn: autovacuum is off",
+    "settings warn: fsync is off",
+  ]);
+  const remedies = factChecks({ ...fine, off: ["autovacuum", "fsync"] } as ServerFacts, {
+    dsn: near,
+    config: config(),
+  }).flatMap(({ remedy }) => remedy ?? []);
+  assert.match(remedies[0]!, /tables grow/);
+  assert.match(remedies[1]!, /damage the database/);
 });
