@@ -213,6 +213,7 @@ Deno.test("a variable says when a job runs, on the servers too; what is no sched
       report.warnings.join("\n"),
       /^variable etl_job__etl_refresh_mvs is not in use: .*unless it is invalid/m,
     );
+    assert.doesNotMatch(report.warnings.join(), /etl_job__etl_maintenance/);
     const [tick] = await query(
       db.dsn,
       "select schedule from etl.jobs where name = 'etl_schedule_tick'",

@@ -49,6 +49,9 @@ Deno.test("startEmbeddedPostgres() listens on loopback only and asks for its pas
   await using dir = clusterDir();
   const { dsn, stop } = await startEmbeddedPostgres(dir);
   try {
+    // sorted by bytes, with the letters of all languages
+    const words = await query(dsn, "select lower('ÄÉ') as small, 'Z' < 'a' as by_bytes");
+    assert.deepEqual(words, [{ small: "äé", by_bytes: true }]);
     const settings = await query(
       dsn,
       `select name, setting from pg_settings where name in
