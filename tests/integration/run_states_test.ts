@@ -412,7 +412,18 @@ Deno.test("the metrics, the verdict and the audit of a run are those of its last
     }`;
     const error = { type: "/api/problems/internal", title: "t", status: 500, detail: "d" };
     const validation = { suite_name: `suite ${first}`, success };
-    await finishRun(sql, run, { state, error, stages: [], validation });
+    const load = { state: "succeeded", busy_ms: first + 0.5, records_in: first, records_out: 9 };
+    const stages = [
+      {
+        stage: "load" as const,
+        ...load,
+        started_at: null,
+        ended_at: null,
+        attempts: 1,
+        error: null,
+      },
+    ];
+    await finishRun(sql, run, { state, error, stages: stages as never, validation });
     const [row] =
       await sql`select m.*, m.created_at = r.ended_at as dated from public.etl_improved_metrics as m join etl.runs as r using (run_id)`;
     assert.deepEqual(
@@ -420,6 +431,7 @@ Deno.test("the metrics, the verdict and the audit of a run are those of its last
       names.map((name, i) => `${name} ${first + i}`),
     );
     assert.deepEqual([row!.status, row!.attempt, row!.dated], [state, run.attempt, true]);
+    assert.deepEqual(row!.stages.load, load);
     const [verdict] = await sql`select suite_name, success from etl.validations`;
     assert.deepEqual({ ...verdict }, validation);
     const [audit] =

@@ -2508,4 +2508,20 @@ export const RUNS: Mutant[] = [
     breaks: "the next attempt uses the rows that one before it has made",
     tests: ["unit/spill_test.ts: spill: it is another"],
   },
+  {
+    id: "runs/metrics-stages",
+    file: "sql/runs/finish.sql",
+    find: "into stage_times from etl.stages as s where s.run_id = finish_run.run_id;",
+    replace: "into stage_times from etl.stages as s where s.run_id <> finish_run.run_id;",
+    breaks: "the metrics of a run have the times of its stages",
+    tests: ["integration/run_states_test.ts: the metrics, the verdict and the audit"],
+  },
+  {
+    id: "runs/stages-last",
+    file: "sql/runs/finish.sql",
+    find: "busy_ms = excluded.busy_ms, records_in",
+    replace: "busy_ms = s.busy_ms, records_in",
+    breaks: "the stages of a run are those of its last attempt",
+    tests: ["integration/run_states_test.ts: the metrics, the verdict and the audit"],
+  },
 ];
