@@ -92,6 +92,33 @@ Deno.test("a deadline that was kept raises nothing and ends the incident of its 
   assert.deepEqual(deadlines.map((row) => row.scope), ["load", "run"]);
 });
 
+Deno.test("of a run that is to go on a stage that ended in time is late for nobody; one that has not ended or did late is, and how late", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`update etl.pools set slots = 0`;
+  const stages = { extract: 60, transform: 60, load: 60 };
+  const { run_id } = await engine.submit({ sla_seconds: { stages } });
+  await overdue(engine, run_id);
+  await sql`insert into etl.stages (run_id, stage, state, started_at, ended_at)
+    select run_id, scope, w.state, deadline_at - interval '9 seconds', deadline_at + w.late * interval '1 second'
+    from etl.deadlines join (values ('extract', 'succeeded', -1), ('transform', 'running', null), ('load', 'failed', 0.5))
+      as w (scope, state, late) using (scope)
+    on conflict (run_id, stage) do update set state = excluded.state, ended_at = excluded.ended_at`;
+  await sweepDeadlines(sql);
+  assert.deepEqual((await misses(engine)).map(({ scope }) => scope).sort(), ["load", "transform"]);
+  const told = await sql<{ message: string }[]>`
+    select message from public.etl_improved_alerts order by details ->> 'scope'`;
+  assert.match(
+    told[0]!.message,
+    /^Stage load should have ended by .*, 59\.?\d* s after the request, and ended 0\.5 s too late/,
+  );
+  assert.match(told[1]!.message, /^Stage transform should have ended by .* and is still waiting/);
+  const [kept] =
+    await sql`select d.met_at = s.ended_at as same from etl.deadlines as d join etl.stages as s
+    on s.run_id = d.run_id and s.stage = d.scope where d.scope = 'extract'`;
+  assert.deepEqual({ ...kept }, { same: true });
+});
+
 Deno.test("a run that ended before its deadline is not late when nobody swept in between", async (t) => {
   await using engine = await startEngine(t);
   const run = await engine.succeed({ sla_seconds: 600, batch_size: 5 });

@@ -3215,4 +3215,28 @@ export const REACTIONS: Mutant[] = [
     breaks: "a maintenance says which rights it lacks on the partitions of a typed table",
     tests: ["integration/maintenance_test.ts: a role that may neither"],
   },
+  {
+    id: "reactions/stage-in-time",
+    file: "sql/reactions/deadlines.sql",
+    find: "s.state not in ('pending', 'running')) end",
+    replace: "s.state in ('pending', 'running')) end",
+    breaks: "a stage that ended in time is late for nobody",
+    tests: ["integration/sla_test.ts: of a run that is to go on a stage"],
+  },
+  {
+    id: "reactions/stage-late-by",
+    file: "sql/reactions/deadlines.sql",
+    find: "extract(epoch from ended - due.deadline_at), 1))",
+    replace: "extract(epoch from due.deadline_at - ended), 1))",
+    breaks: "who is told of a late stage is told how late it was",
+    tests: ["integration/sla_test.ts: of a run that is to go on a stage"],
+  },
+  {
+    id: "reactions/stage-named",
+    file: "sql/reactions/deadlines.sql",
+    find: "case due.scope when 'run' then 'The run' else 'Stage ' || due.scope end",
+    replace: "'The run'",
+    breaks: "who is told of a late stage is told which",
+    tests: ["integration/sla_test.ts: of a run that is to go on a stage"],
+  },
 ];
