@@ -25,12 +25,8 @@ not set. Loads go on meanwhile. docs/backup.md says what is in it and what is no
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { verify: { type: "string" }, help: { type: "boolean", short: "h" } },
+    options: { verify: { type: "string" } },
   });
-  if (values.help) {
-    console.log(HELP);
-    return 0;
-  }
   return values.verify === undefined ? await backUp() : await verify(values.verify);
 }
 
@@ -91,4 +87,4 @@ function settings(env: Record<string, string>): { dir: string; keepCount: number
   return { dir: parsed.data.BACKUP_DIR, keepCount: parsed.data.KEEP_BACKUPS };
 }
 
-await runScript(main);
+await runScript(main, { help: HELP });

@@ -159,12 +159,8 @@ if (import.meta.main) {
   await runScript(async () => {
     const { values } = parseArgs({
       args: Deno.args,
-      options: { json: { type: "boolean" }, help: { type: "boolean", short: "h" } },
+      options: { json: { type: "boolean" } },
     });
-    if (values.help) {
-      console.log(HELP);
-      return 0;
-    }
     const checks = await examine({
       projectDir: resolve(import.meta.dirname ?? ".", ".."),
       env: Deno.env.toObject(),
@@ -173,5 +169,5 @@ if (import.meta.main) {
     if (values.json) console.log(JSON.stringify({ ok: healthy, checks }, null, 2));
     else print(checks, new Terminal());
     return healthy ? 0 : 1;
-  });
+  }, { help: HELP });
 }

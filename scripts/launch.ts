@@ -120,26 +120,35 @@ async function stopAfter(server: ServerProcess, postgres: Cluster | undefined): 
 /** How often a watched server is asked to end. */
 const ASK_AGAIN_MS = 250;
 
+interface StopOptions {
+  /** Whether the first signal is repeated until the server has ended. */
+  again: boolean;
+  /** Milliseconds since some moment; default: of this process. */
+  now?: () => number;
+  /** Milliseconds between two times that a watched server is asked; default 250. */
+  askAgainMs?: number;
+}
+
 /**
  * One Ctrl-C may arrive several times, from the terminal and from npx, which
  * passes it on; only one that comes a second later is meant as a second one.
  * Under `--watch` the first signal ends the server and leaves the watcher, who
  * waits for a change of a file, for the next one: it is asked `again`.
  */
-function stopOnceThenKill(
-  server: ServerProcess,
-  { again }: { again: boolean },
+export function stopOnceThenKill(
+  server: Pick<ServerProcess, "kill" | "ended">,
+  { again, now = () => performance.now(), askAgainMs = ASK_AGAIN_MS }: StopOptions,
 ): (signal: Deno.Signal) => void {
   let askedAt: number | undefined;
   return (signal) => {
-    const now = performance.now();
-    if (askedAt !== undefined && now - askedAt > 1000) return server.kill("SIGKILL");
+    const time = now();
+    if (askedAt !== undefined && time - askedAt > 1000) return server.kill("SIGKILL");
     if (askedAt !== undefined) return;
-    askedAt = now;
+    askedAt = time;
     const passedOn = signal === "SIGHUP" ? "SIGTERM" : signal;
     server.kill(passedOn);
     if (!again) return;
-    const timer = setInterval(() => server.kill(passedOn), ASK_AGAIN_MS);
+    const timer = setInterval(() => server.kill(passedOn), askAgainMs);
     void server.ended.finally(() => clearInterval(timer));
   };
 }

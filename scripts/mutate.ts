@@ -40,6 +40,23 @@ interface Outcome {
 
 const children = new Set<Deno.ChildProcess>();
 
+const HELP =
+  `Usage: deno task mutate [--list | --sample N | --all] [--only TEXT,…] [--seed N] [--jobs N] [--minutes N]
+                        [--least SHARE] [--unchecked]
+
+Puts faults of one line into copies of the project, and sees whether tests notice.
+
+  --list          show the mutants, and do nothing
+  --sample N      N of them, by chance; default 20
+  --all           all of them
+  --only TEXT,…   those with one of the texts in their id or file
+  --seed N        choose the same ones as the run that showed it
+  --jobs N        so many at a time; default 2
+  --minutes N     begin no further one after so long
+  --least SHARE   fail only where fewer are killed; default 1, all
+  --unchecked     do not run the tests without a mutant first
+`;
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     args: Deno.args,
@@ -300,4 +317,4 @@ function shuffled<T>(items: T[], seed: number): T[] {
     .map(({ item }) => item);
 }
 
-await runScript(main);
+await runScript(main, { help: HELP });

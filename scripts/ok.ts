@@ -55,6 +55,15 @@ const CHECKS: Check[] = [
   { title: "types", args: ["check", "--frozen"] },
 ];
 
+const HELP = `Usage: deno task ok [--quick | --full] [--keep-going]
+
+Checks format, lint, imports and types, then runs the tests.
+
+  --quick       only tests that need no database
+  --full        also what needs Debian's packages, which .ci/run installs
+  --keep-going  run the tests after a failed check, too
+`;
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     args: Deno.args,
@@ -120,4 +129,4 @@ async function carryOut({ args }: Check): Promise<Outcome> {
   };
 }
 
-await runScript(main);
+await runScript(main, { help: HELP });

@@ -19,13 +19,9 @@ set up first. Refused while runs are active. Asks before it changes anything.
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
-    options: { yes: { type: "boolean", short: "y" }, help: { type: "boolean", short: "h" } },
+    options: { yes: { type: "boolean", short: "y" } },
     allowPositionals: true,
   });
-  if (values.help) {
-    console.log(HELP);
-    return 0;
-  }
   const [path, ...others] = positionals;
   if (path === undefined || others.length > 0) {
     console.error(HELP);
@@ -90,4 +86,4 @@ async function readLine(): Promise<string> {
   return text.split("\n")[0]!;
 }
 
-await runScript(main);
+await runScript(main, { help: HELP });

@@ -3,7 +3,7 @@ import { Problem, type ProblemType, TerminalProblem } from "../vocabulary/proble
 import { errorCode, raisedProblem } from "../store/errors.ts";
 import { delay } from "../store/retry.ts";
 import { connect, quoteIdent } from "../store/pg.ts";
-import { runScript } from "./run_script.ts";
+import { runScript, WrongUse } from "./run_script.ts";
 
 export interface SetupOptions {
   /** Destination schema to prepare besides public. */
@@ -274,8 +274,10 @@ export function saidOf(created: string[]): string[] {
   ];
 }
 
-async function main(): Promise<number> {
+/** What a command line asks for. */
+export function setupOptions(args: string[]): SetupOptions {
   const { values } = parseArgs({
+    args,
     options: {
       schema: { type: "string" },
       table: { type: "string" },
@@ -284,32 +286,34 @@ async function main(): Promise<number> {
       "may-create": { type: "boolean" },
       reader: { type: "string" },
       revoke: { type: "string" },
-      help: { type: "boolean", short: "h" },
     },
     allowNegative: true,
   });
-  if (values.help) {
-    console.log(HELP);
-    return 0;
+  const { "audit-table": auditTable, "may-create": mayCreate, ...others } = values;
+  if (mayCreate !== undefined && others.role === undefined) {
+    const option = mayCreate ? "--may-create" : "--no-may-create";
+    throw new WrongUse(
+      `${option} is about the role that the server uses, and none is named: add --role R, as in --role etl_server ${option}.`,
+    );
   }
+  return {
+    ...others,
+    ...(auditTable === undefined ? {} : { auditTable }),
+    ...(mayCreate === undefined ? {} : { mayCreate }),
+  };
+}
+
+async function main(): Promise<number> {
+  const options = setupOptions(Deno.args);
   const { withDatabase } = await import("./with_database.ts");
   const { setUpJobs } = await import("./setup_jobs.ts");
   await withDatabase(async (dsn, env) => {
-    const created = await setupDatabase(dsn, {
-      ...(values.schema === undefined ? {} : { schema: values.schema }),
-      ...(values.table === undefined ? {} : { table: values.table }),
-      ...(values["audit-table"] === undefined ? {} : { auditTable: values["audit-table"] }),
-      ...(values.role === undefined ? {} : { role: values.role }),
-      ...(values["may-create"] === undefined ? {} : { mayCreate: values["may-create"] }),
-      ...(values.reader === undefined ? {} : { reader: values.reader }),
-      ...(values.revoke === undefined ? {} : { revoke: values.revoke }),
-    });
-    for (const line of saidOf(created)) console.log(line);
+    for (const line of saidOf(await setupDatabase(dsn, options))) console.log(line);
     const cronDsn = env.ETL_PG_CRON_DSN || undefined;
-    for (const line of await setUpJobs(dsn, { cronDsn, role: values.role })) console.log(line);
+    for (const line of await setUpJobs(dsn, { cronDsn, role: options.role })) console.log(line);
     console.log("Next: deno task start. deno task doctor checks whether anything is missing.");
   });
   return 0;
 }
 
-if (import.meta.main) await runScript(main);
+if (import.meta.main) await runScript(main, { help: HELP });

@@ -9,6 +9,15 @@ import { soak } from "../tests/faults/soak.ts";
 import { runScript } from "./run_script.ts";
 import { setupDatabase } from "./setup_db.ts";
 
+const HELP = `Usage: deno task soak [--minutes N] [--servers N] [--seed N]
+
+Random requests under random faults; then checks that nothing was lost, doubled or left.
+
+  --minutes N  how long; default 2
+  --servers N  on how many servers; default 3
+  --seed N     chooses the same requests and faults as the run that showed it
+`;
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     args: Deno.args,
@@ -40,4 +49,4 @@ async function main(): Promise<number> {
   return 0;
 }
 
-await runScript(main);
+await runScript(main, { help: HELP });

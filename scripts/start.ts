@@ -10,6 +10,14 @@ import { launch, type Launched, onEndingSignal } from "./launch.ts";
 import { runScript } from "./run_script.ts";
 import { setupDatabase } from "./setup_db.ts";
 
+const HELP = `Usage: deno task start | deno task dev
+
+Starts the server, with the settings of the environment (docs/configuration.md). Without KPIS_PG_DSN a
+PostgreSQL of its own is started before it, and stopped after it.
+
+  --watch   start again when a file changes, as deno task dev does
+`;
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     args: Deno.args,
@@ -41,4 +49,4 @@ async function main(): Promise<number> {
   return values.watch && state.ending ? 0 : code;
 }
 
-await runScript(main);
+await runScript(main, { help: HELP });

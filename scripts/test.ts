@@ -190,6 +190,16 @@ const times = new FileTimes();
 /** How long each part took. */
 const took: string[] = [];
 
+const HELP = `Usage: deno task test [--quick | --full] [--suite TITLE] [PATH…]
+
+Runs the tests, files side by side, each track with a PostgreSQL of its own, and lists what failed.
+
+  PATH…          only these files or folders below tests/
+  --quick        only what needs no database
+  --full         also what needs Debian's packages (.ci/run installs them) and more time
+  --suite TITLE  only suites whose title begins so
+`;
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     args: Deno.args,
@@ -494,4 +504,4 @@ async function denoTestIn(
   return { counts, failures };
 }
 
-await runScript(main);
+await runScript(main, { help: HELP });

@@ -51,10 +51,27 @@ export function cronName(cron: Pick<PgCron, "database" | "target">, name: string
   if (isHere(cron)) return name;
   const { target } = cron;
   // names of jobs have 63 bytes
-  const short = new TextEncoder().encode(target).length <= 30
+  const short = bytesOf(target) <= SHORT_BYTES
     ? target
-    : `${target.slice(0, 15)}_${createHash("md5").update(target).digest("hex").slice(0, 8)}`;
+    : `${beginning(target)}_${createHash("md5").update(target).digest("hex").slice(0, 8)}`;
   return `${short}.${name}`;
+}
+
+/** With a hash and the longest name of a job it makes 62. */
+const SHORT_BYTES = 30;
+
+const bytesOf = (text: string) => new TextEncoder().encode(text).length;
+
+/** The first 15 letters of a long name, fewer where they have more than 30 bytes; never part of a letter. */
+function beginning(text: string): string {
+  let found = "";
+  for (const { segment } of new Intl.Segmenter().segment(text)) {
+    const longer = found + segment;
+    // counted as String does: jobs that were named so keep their names
+    if (longer.length > 15 || bytesOf(longer) > SHORT_BYTES) break;
+    found = longer;
+  }
+  return found;
 }
 
 export interface CronJob {

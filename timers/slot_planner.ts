@@ -68,7 +68,6 @@ async function planSchedule(sql: Sql, schedule: PlannedSchedule, now: Date): Pro
     if (beyond && slots.some(({ slot }) => slot > now)) break;
     slots.push({ slot, previous });
     previous = slot;
-    if (beyond) break;
     if (slots.length % BREATH === 0) await delay(0);
   }
   const last = slots.at(-1)?.slot;

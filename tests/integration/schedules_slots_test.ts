@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { planSlots, startSlotPlanner } from "../../timers/slot_planner.ts";
 import { databaseHealth } from "../../store/health.ts";
 import { nextSchedules, storePlanProblem } from "../../store/schedules.ts";
+import { createLog } from "../../telemetry/log.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { problemOf } from "../helpers/problems.ts";
@@ -128,6 +129,37 @@ Deno.test("slots are extended when the last hour of the 8 days is missing, and a
   const [fewer] = await sql<{ stored: boolean }[]>`
     select etl.store_slots('s', revision, '{}', '{}', now()) as stored from etl.schedules`;
   assert.deepEqual([fewer!.stored, await until()], [true, far]);
+
+  // also where the last stored one is the very end of the 8 days: runs have the time before their own
+  const hour = 3_600_000;
+  const onTheHour = Math.ceil(Date.now() / hour) * hour;
+  for (const later of [6, 9]) {
+    await planSlots(sql, { now: new Date(onTheHour + later * hour) });
+  }
+  assert.equal(await stored() >= before + 9, true);
+  const distances = await sql<{ d: string }[]>`
+    select distinct (slot - slot_previous)::text as d from etl.slots`;
+  assert.deepEqual(distances.map(({ d }) => d), ["01:00:00"]);
+});
+
+Deno.test("a schedule whose slots cannot be stored holds up no other, and the server's log says so", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`insert into etl.schedules (name, cron) values ('a', '@daily'), ('full', '@daily'), ('z', '@daily')`;
+  await sql`create function public.no_room() returns trigger language plpgsql as
+    'begin raise exception ''no room for slots''; end'`;
+  await sql`create trigger no_room before insert on etl.slots for each row
+    when (new.schedule = 'full') execute function public.no_room()`;
+  const lines: string[] = [];
+  const log = createLog({ level: "warn", format: "text", write: (line) => lines.push(line) });
+  const end = await startSlotPlanner({ sql, log });
+  await waitFor(() => lines.length > 0);
+  await end();
+  assert.match(lines.join(""), /slots of schedules could not be stored.*no room for slots/s);
+  const stored = await sql<{ name: string }[]>`
+    select distinct schedule as name from etl.slots order by 1`;
+  assert.deepEqual(stored.map(({ name }) => name), ["a", "z"]);
+  await assert.rejects(planSlots(sql), /no room for slots/);
 });
 
 Deno.test("the overview lists first what is due next, none in a pause, and last what is off", async (t) => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { launch } from "../../scripts/launch.ts";
 import { killTree } from "../../scripts/process_tree.ts";
 import { lines } from "../../scripts/server_process.ts";
 import { testClusterDir } from "../helpers/clusters.ts";
@@ -75,6 +76,25 @@ Deno.test("launcher ends with the exit code of its server and leaves no PostgreS
   await using launcher = await startLauncher();
   await fetch(`${await launcher.address()}/crash?code=7`).catch(() => {});
   assert.equal((await launcher.child.status).code, 7);
+  assert.deepEqual(await processesWith(launcher.dir), []);
+
+  // nor where it could not be prepared
+  const projectDir = await Deno.makeTempDir();
+  const prepared: unknown[] = [];
+  await assert.rejects(
+    launch({
+      projectDir,
+      env: { ETL_EMBEDDED_PG_DIR: launcher.dir, ETL_PORT: "0" },
+      prepare: async (_dsn, postgres) => {
+        prepared.push(postgres?.dsn, (await processesWith(launcher.dir)).length > 0);
+        throw new Error("no room for the schema");
+      },
+    }),
+    /no room for the schema/,
+  );
+  await Deno.remove(projectDir, { recursive: true });
+  assert.match(String(prepared[0]), /^postgres/);
+  assert.equal(prepared[1], true);
   assert.deepEqual(await processesWith(launcher.dir), []);
 });
 

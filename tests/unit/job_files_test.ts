@@ -46,6 +46,30 @@ Deno.test("a job in another database's pg_cron is named after its own, within 63
   }
 });
 
+Deno.test("a long name of a database in any script is cut between letters, and jobs keep the names that they had", async () => {
+  const name = (target: string, job = "j") => cronName({ database: "postgres", target }, job);
+  // as they are in pg_cron today: another name would leave the old job beside the new one
+  assert.equal(name("warehouse_of_the_north_2026_copy"), "warehouse_of_th_3e2122e4.j");
+  assert.equal(name("продажи_северного_округа_2026"), "продажи_северно_1b30c202.j");
+  const jobs = (await readJobFiles()).map((job) => job.name);
+  for (
+    const [target, begins] of [
+      ["売".repeat(21), "売".repeat(10)],
+      // each is one letter of several signs: half of it is another one
+      ["a" + "😀".repeat(15), "a" + "😀".repeat(7)],
+      ["n\u0303".repeat(15), "n\u0303".repeat(7)],
+    ] as const
+  ) {
+    for (const job of jobs) {
+      const cut = name(target, job);
+      assert.ok(new TextEncoder().encode(cut).length <= 63, cut);
+      assert.ok(cut.isWellFormed());
+      assert.equal(cut.slice(0, cut.indexOf("_")), begins);
+    }
+  }
+  assert.equal(name("é".repeat(15)), `${"é".repeat(15)}.j`, "30 bytes are not cut");
+});
+
 Deno.test("a role is told the grants that it lacks for pg_cron, another role all that it needs", () => {
   const cron = { database: "postgres", target: "sales", role: "app" } as PgCron;
   const grants = (more: Partial<PgCron>, role?: string) =>
