@@ -3,7 +3,8 @@ import { Database } from "../../store/database.ts";
 import { consumeRunEnd, publishReactionSettings, purgeReactions } from "../../store/reactions.ts";
 import { cancelRun, purgeRuns } from "../../store/runs.ts";
 import { createLog } from "../../telemetry/log.ts";
-import { startSweeper } from "../../timers/sweeper.ts";
+import { startHousekeeping, startSweeper } from "../../timers/sweeper.ts";
+import { heldTimers } from "../helpers/clock.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
@@ -15,8 +16,24 @@ Deno.test("the sweeper looks at once for what no event tells of", async (t) => {
   await sql`insert into etl.deliveries (consumer, created_at) values ('slow', now() - interval '1 hour')`;
   await sql`insert into etl.alert_states (fingerprint, kind, subject, opened_at, last_at, resolved_at)
     select 'old', 'run_failed', 's', at, at, at from (select now() - interval '31 days') as old (at)`;
-  const log = createLog({ level: "error", format: "text", write: () => {} });
-  const end = startSweeper({ sql, log });
+  await sql`update etl.pools set slots = 0`;
+  const { run_id } = await engine.submit({ sla_seconds: 60 });
+  await sql`update etl.deadlines set deadline_at = now() - interval '1 second'`;
+  const lines: string[] = [];
+  const log = createLog({ level: "warn", format: "json", write: (line) => lines.push(line) });
+  const missed: unknown[] = [];
+  const ticked = Promise.withResolvers<void>();
+  const end = startSweeper({
+    sql,
+    log,
+    onMissed: ({ run_id, scope }) => missed.push([run_id, scope]),
+    onTick: ticked.resolve,
+  });
+  await ticked.promise;
+  await waitFor(() => missed.length > 0);
+  assert.deepEqual(missed, [[run_id, "run"]]);
+  const [said] = lines.map((line) => JSON.parse(line));
+  assert.deepEqual([said.run_id, said.scope], [run_id, "run"]);
   await waitFor(async () =>
     (await sql`select from etl.alert_states where fingerprint = 'consumer_late:slow'`).length === 1
   );
@@ -24,6 +41,49 @@ Deno.test("the sweeper looks at once for what no event tells of", async (t) => {
     (await sql`select from etl.alert_states where fingerprint = 'old'`).length === 0
   );
   await end();
+});
+
+Deno.test("a server deletes each ten minutes what is older than the retention, each hour old slots, and nothing once it stops", async (t) => {
+  await using db = await testDatabase(t);
+  const database = new Database(db.dsn, { applicationName: "etl test", max: 2 });
+  const { sql } = database;
+  using runs = heldTimers(600_000);
+  using slots = heldTimers(3_600_000);
+  const fill = async () => {
+    await sql`insert into etl.maintenance_runs (maintenance_id, trigger, requested_by, conf, params, origins, state, ended_at)
+      select gen_random_uuid(), 'sql', days::text, '{}', '{}', '{}', 'succeeded', now() - days * interval '1 day'
+      from unnest(array[9, 11]) as days`;
+    await sql`insert into etl.slots (schedule, slot, state, decided_at, note)
+      select 's', at, 'missed', at, 'no server' from unnest(array[399, 401]) as d (days), lateral (select now() - days * interval '1 day') as a (at)`;
+  };
+  const left = async () => {
+    const [row] = await sql<[{ days: string[]; slots: number }]>`select
+      (select array_agg(requested_by order by requested_by) from etl.maintenance_runs) as days,
+      (select count(*)::int from etl.slots) as slots`;
+    return [row.days, row.slots];
+  };
+  try {
+    await sql`insert into etl.schedules (name, cron, active) values ('s', '@daily', false)`;
+    await fill();
+    const log = createLog({ level: "error", format: "text", write: () => {} });
+    const end = startHousekeeping({ sql, log, retentionDays: 10 });
+    assert.deepEqual(await left(), [["11", "9"], 2]);
+    runs.end();
+    await waitFor(async () => (await left())[0]!.toString() === "9");
+    assert.equal((await left())[1], 2);
+    slots.end();
+    await waitFor(async () => (await left())[1] === 1);
+    await waitFor(() => runs.started === 2 && slots.started === 2);
+    await sql`delete from etl.maintenance_runs`;
+    await sql`delete from etl.slots`;
+    await fill();
+    await end();
+    runs.end();
+    slots.end();
+    assert.deepEqual(await left(), [["11", "9"], 2]);
+  } finally {
+    await database.close({ timeoutSeconds: 1 });
+  }
 });
 
 Deno.test("what belongs to runs is kept for the retention, request bodies for a week or as long as a run needs them", async (t) => {

@@ -35,15 +35,17 @@ Deno.test("a wrong command line ends with 2 and points to --help where there is 
     script("terse.ts", ""),
   ]);
   const points = "\n--help tells how it is used.";
-  const [done, long, short, halves, unknown, terseHalves, terseUnknown] = await Promise.all([
-    run(helpful),
-    run(helpful, "--help"),
-    run(helpful, "-h"),
-    run(helpful, "--halves"),
-    run(helpful, "--unknown"),
-    run(terse, "--halves"),
-    run(terse, "--unknown"),
-  ]);
+  const [done, long, short, halves, unknown, terseHalves, terseUnknown, terseHelp] = await Promise
+    .all([
+      run(helpful),
+      run(helpful, "--help"),
+      run(helpful, "-h"),
+      run(helpful, "--halves"),
+      run(helpful, "--unknown"),
+      run(terse, "--halves"),
+      run(terse, "--unknown"),
+      run(terse, "--help"),
+    ]);
   await Deno.remove(dir, { recursive: true });
   assert.deepEqual(done, { code: 3, out: "done", err: "" });
   for (const help of [long, short]) {
@@ -51,7 +53,7 @@ Deno.test("a wrong command line ends with 2 and points to --help where there is 
   }
   assert.deepEqual(halves, { code: 2, out: "", err: `error: --halves needs --of${points}` });
   assert.deepEqual(terseHalves, { code: 2, out: "", err: "error: --halves needs --of" });
-  assert.deepEqual([unknown.code, terseUnknown.code], [2, 2]);
+  assert.deepEqual([unknown.code, terseUnknown.code, terseHelp.code], [2, 2, 2]);
   assert.ok(unknown.err.startsWith("error: Unknown option '--unknown'"), unknown.err);
   assert.equal(unknown.err, terseUnknown.err + points);
 });
