@@ -3239,4 +3239,28 @@ export const REACTIONS: Mutant[] = [
     breaks: "who is told of a late stage is told which",
     tests: ["integration/sla_test.ts: of a run that is to go on a stage"],
   },
+  {
+    id: "reactions/sweeper-log",
+    file: "timers/sweeper.ts",
+    find: 'log.warn("deadline missed", { ...missed });',
+    replace: "",
+    breaks: "the log tells of a missed deadline",
+    tests: ["integration/housekeeping_test.ts: the sweeper looks at once"],
+  },
+  {
+    id: "reactions/sweeper-missed",
+    file: "timers/sweeper.ts",
+    find: "onMissed?.(missed);",
+    replace: "",
+    breaks: "metrics count missed deadlines",
+    tests: ["integration/housekeeping_test.ts: the sweeper looks at once"],
+  },
+  {
+    id: "reactions/sweeper-at-once",
+    file: "timers/sweeper.ts",
+    find: "everyMs, firstMs: 0, log",
+    replace: "everyMs, log",
+    breaks: "what became old while no server ran is deleted when one starts",
+    tests: ["integration/housekeeping_test.ts: the sweeper looks at once"],
+  },
 ];
