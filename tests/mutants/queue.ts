@@ -1127,15 +1127,15 @@ export const QUEUE: Mutant[] = [
   {
     id: "queue/cron-name-long",
     file: "store/pg_cron.ts",
-    find: ".length <= 30",
-    replace: ".length <= 60",
+    find: "const SHORT_BYTES = 30;",
+    replace: "const SHORT_BYTES = 60;",
     breaks: "names of jobs fit into 63 bytes",
     tests: ["unit/job_files_test.ts: a job in another"],
   },
   {
     id: "queue/cron-name-own",
     file: "store/pg_cron.ts",
-    find: '`${target.slice(0, 15)}_${createHash("md5").update(target).digest("hex").slice(0, 8)}`',
+    find: '`${beginning(target)}_${createHash("md5").update(target).digest("hex").slice(0, 8)}`',
     replace: "target.slice(0, 30)",
     breaks: "two databases with long names do not share their jobs",
     tests: ["unit/job_files_test.ts: a job in another"],
