@@ -249,6 +249,10 @@ export const SOURCE_MESSAGES = {
     "{file}: a record batch with its dictionaries has more than {n} bytes, which is the limit. Write smaller batches.",
     "{file}: un lote de registros con sus diccionarios tiene más de {n} bytes, que es el límite. Escriba lotes menores.",
   ],
+  "arrow-big-endian": [
+    "{file}: the numbers of the Arrow data are big-endian, which is not read. Write them little-endian.",
+    "{file}: los números de los datos Arrow son big-endian, que no se lee. Escríbalos en little-endian.",
+  ],
   "parquet-not-readable": [
     "{file}: the Parquet file cannot be read ({words}). Is it complete, and does another tool read it?",
     "{file}: el archivo Parquet no se puede leer ({words}). ¿Está completo, y lo lee otra herramienta?",

@@ -5,10 +5,13 @@ import {
   binaryView,
   Column,
   CompressionType,
-  type DataType,
+  Endianness,
   type Field,
+  interval,
+  IntervalUnit,
   largeBinary,
   largeUtf8,
+  type Schema,
   setCompressionCodec,
   type Table,
   tableFromIPC,
@@ -34,6 +37,7 @@ import { BYTES } from "../source.ts";
 
 const CONTINUATION = 0xffffffff;
 const SCHEMA = 1;
+const DICTIONARY = 2;
 const RECORD_BATCH = 3;
 /** Record batches that are decoded together, so that dictionaries are not decoded for each. */
 const GROUP_BYTES = 1 << 24;
@@ -77,6 +81,13 @@ for (
   };
 }
 
+// it would refuse nanoseconds beyond 2^53, which are 104 days
+batchType(interval(IntervalUnit.MONTH_DAY_NANO)).prototype.value = function (index: number) {
+  const { buffer, byteOffset } = this.values as Uint8Array;
+  const view = new DataView(buffer, byteOffset + 16 * index, 16);
+  return [view.getInt32(0, true), view.getInt32(4, true), view.getBigInt64(8, true)];
+};
+
 export interface ArrowOptions {
   label: string;
   /** Stop after so many records; default all. */
@@ -87,19 +98,20 @@ export interface ArrowOptions {
 
 /**
  * The rows of an Arrow IPC file or stream as NDJSON, batch by batch. The footer of a file is not
- * needed: its messages follow one another as in a stream.
+ * needed: its messages follow one another as in a stream, but for dictionaries that stand behind the batches that use them.
+ * `open` reads the data from its beginning, for those a second time.
  *
  * @throws {Problem} `source-unreadable` for damaged or incomplete data, or a type that is not read.
  */
 export async function* arrowToNdjson(
-  source: AsyncIterable<Uint8Array>,
+  open: () => AsyncIterable<Uint8Array>,
   options: ArrowOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
   const { label, maxRecords = Infinity } = options;
-  const reader = new ByteReader(source);
+  const reader = new ByteReader(open());
   let records = 0;
   try {
-    for await (const table of tables(reader, options)) {
+    for await (const table of tables(reader, open, options)) {
       const rows = Math.min(table.numRows, maxRecords - records);
       yield* lines(table, rows);
       records += rows;
@@ -127,15 +139,12 @@ export async function arrowTypes(
 ): Promise<Record<string, string>> {
   const reader = new ByteReader(source);
   try {
-    const magic = await reader.take(4);
-    const started = magic[0] === 0xff;
-    if (!started) await reader.skip(4);
-    const message = await readMessage(reader, { started, ...options });
+    const message = await firstMessage(reader, { ...options, inFile: await passMagic(reader) });
     if (message?.type !== SCHEMA) return {};
     return Object.fromEntries(
-      tableFromIPC([message.bytes]).schema.fields.flatMap(({ name, type }) => {
-        const declared = declaredType(type);
-        return declared === undefined ? [] : [[name, declared]];
+      tableFromIPC([message.bytes]).schema.fields.flatMap((field) => {
+        const declared = declaredType(field);
+        return declared === undefined ? [] : [[field.name, declared]];
       }),
     );
   } catch {
@@ -145,7 +154,35 @@ export async function arrowTypes(
   }
 }
 
-function declaredType(type: DataType): string | undefined {
+/** A type, with what a field says of it; a dictionary's values have only the type of their own. */
+type Typed = Pick<Field, "type" | "metadata">;
+
+/**
+ * Types that others are stored as, by the word of their field: UUID as 16 bytes, JSON as text, booleans as bytes. Any other
+ * extension is what it is stored as.
+ * https://arrow.apache.org/docs/format/CanonicalExtensions.html
+ */
+function extensionOf({ type, metadata }: Typed): "uuid" | "json" | "bool8" | undefined {
+  const { typeId } = type;
+  switch (metadata?.get("ARROW:extension:name")) {
+    case "arrow.uuid":
+      return typeId === Type.FixedSizeBinary && type.stride === 16 ? "uuid" : undefined;
+    case "arrow.json":
+      return typeId === Type.Utf8 || typeId === Type.LargeUtf8 || typeId === Type.Utf8View
+        ? "json"
+        : undefined;
+    case "arrow.bool8":
+      return typeId === Type.Int && type.bitWidth === 8 ? "bool8" : undefined;
+  }
+  return undefined;
+}
+
+const EXTENSION_TYPES = { uuid: "text", json: "jsonb", bool8: "boolean" };
+
+function declaredType(field: Typed): string | undefined {
+  const extension = extensionOf(field);
+  if (extension !== undefined) return EXTENSION_TYPES[extension];
+  const { type, metadata } = field;
   switch (type.typeId) {
     case Type.Bool:
       return "boolean";
@@ -160,9 +197,9 @@ function declaredType(type: DataType): string | undefined {
     case Type.Timestamp:
       return UNITS[type.unit] === "NANOS" ? undefined : "timestamptz";
     case Type.Dictionary:
-      return declaredType(type.dictionary);
+      return declaredType({ type: type.dictionary, metadata });
     case Type.RunEndEncoded:
-      return declaredType(type.children[1]!.type);
+      return declaredType(type.children[1]!);
     case Type.Null:
       return undefined;
     case Type.Binary:
@@ -176,14 +213,23 @@ function declaredType(type: DataType): string | undefined {
 }
 
 /** The tables of some record batches at a time. */
-async function* tables(reader: ByteReader, options: ArrowOptions): AsyncGenerator<Table> {
-  const magic = await reader.take(4);
-  if (new DataView(magic.buffer).getUint32(0, true) !== CONTINUATION) await reader.skip(4);
-  let started = magic[0] === 0xff;
+async function* tables(
+  reader: ByteReader,
+  open: () => AsyncIterable<Uint8Array>,
+  options: ArrowOptions,
+): AsyncGenerator<Table> {
   /** Schema and dictionaries, which every table needs. */
   const shared: Uint8Array[] = [];
   let batches: Uint8Array[] = [];
   const sizes = { shared: 0, batches: 0 };
+  /** Ids of the schema's dictionaries, and how many are here. */
+  const ids = new Set<number>();
+  let dictionaries = 0;
+  let ahead = false;
+  const share = (bytes: Uint8Array) => {
+    shared.push(bytes);
+    sizes.shared += bytes.length;
+  };
   const table = (): Table => {
     const made = tableFromIPC([...shared, ...batches], {
       useBigInt: true,
@@ -195,20 +241,31 @@ async function* tables(reader: ByteReader, options: ArrowOptions): AsyncGenerato
     sizes.batches = 0;
     return made;
   };
-  while (true) {
-    const message = await readMessage(reader, { started, ...options });
-    started = false;
-    if (message === undefined) break;
+  const inFile = await passMagic(reader);
+  for (
+    let message = await firstMessage(reader, { ...options, inFile });
+    message !== undefined;
+    message = await readMessage(reader, options)
+  ) {
     const { type, bytes } = message;
     if (type === RECORD_BATCH) {
+      if (inFile && dictionaries < ids.size && !ahead) {
+        // those of a file may stand anywhere, as Polars writes them
+        ahead = true;
+        for await (const dictionary of dictionariesOf(open, options)) share(dictionary);
+      }
       batches.push(bytes);
       sizes.batches += bytes.length;
-    } else if (type === SCHEMA && shared.length > 0) continue;
+    } else if (type === SCHEMA && shared.length > 0 || type === DICTIONARY && ahead) continue;
     else {
       if (batches.length > 0) yield table();
-      shared.push(bytes);
-      sizes.shared += bytes.length;
-      if (type === SCHEMA) checkSchema(tableFromIPC([bytes]).schema.fields, options.label);
+      share(bytes);
+      if (type === DICTIONARY) dictionaries++;
+      if (type === SCHEMA) {
+        const { schema } = tableFromIPC([bytes]);
+        checkSchema(schema, options.label);
+        addDictionaries(schema.fields, ids);
+      }
     }
     if (sizes.shared + sizes.batches > options.maxBatchBytes) throw tooLarge(options);
     if (sizes.batches >= GROUP_BYTES) yield table();
@@ -217,35 +274,91 @@ async function* tables(reader: ByteReader, options: ArrowOptions): AsyncGenerato
   if (batches.length > 0) yield table();
 }
 
-interface MessageOptions extends ArrowOptions {
-  /** Whether the first four bytes of the message are read already. */
-  started: boolean;
+/** All dictionaries of a file. */
+async function* dictionariesOf(
+  open: () => AsyncIterable<Uint8Array>,
+  options: ArrowOptions,
+): AsyncGenerator<Uint8Array> {
+  const reader = new ByteReader(open());
+  try {
+    for (
+      let message = await firstMessage(reader, { ...options, inFile: await passMagic(reader) });
+      message !== undefined;
+      message = await readMessage(reader, options)
+    ) {
+      if (message.type === DICTIONARY) yield message.bytes;
+    }
+  } finally {
+    await reader.close();
+  }
 }
 
-/** One message, whole, as the library takes it; undefined at the end. */
+interface Message {
+  type: number;
+  /** The message, whole, as the library takes it. */
+  bytes: Uint8Array;
+}
+
+/** Passes the word with which a file begins, which a stream has not; gives whether it was there. */
+async function passMagic(reader: ByteReader): Promise<boolean> {
+  const start = await reader.take(8);
+  const inFile = uint32(start) !== CONTINUATION;
+  if (!inFile) reader.putBack(start);
+  return inFile;
+}
+
+async function firstMessage(
+  reader: ByteReader,
+  { inFile, ...options }: ArrowOptions & { inFile: boolean },
+): Promise<Message | undefined> {
+  if (!inFile) return await readMessage(reader, options);
+  const first = await reader.take(8);
+  reader.putBack(first);
+  // where a table of a flatbuffer is, right at its beginning: Polars 2 writes the schema without its mark and length
+  const bare = uint32(first) >= 4 && uint32(first) < 64;
+  return bare ? await bareSchema(reader) : await readMessage(reader, options);
+}
+
+/** A schema that ends where the mark of the next message stands, as it does not say how long it is. */
+async function bareSchema(reader: ByteReader): Promise<Message> {
+  const parts: Uint8Array[] = [];
+  for (let length = 0; length <= MAX_METADATA_BYTES; length += 8) {
+    const part = await reader.take(8);
+    if (uint32(part) === CONTINUATION) {
+      reader.putBack(part);
+      const metadata = new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer());
+      return { type: headerOf(metadata).type, bytes: messageOf(metadata) };
+    }
+    parts.push(part);
+  }
+  throw new RangeError("the schema has no end");
+}
+
+/** The next message; undefined at the end. */
 async function readMessage(
   reader: ByteReader,
-  { started, ...options }: MessageOptions,
-): Promise<{ type: number; bytes: Uint8Array } | undefined> {
-  if (!started) {
-    // a stream may end without a word, a file never does so before its mark of the end
-    if (await reader.atEnd()) return undefined;
-    const mark = uint32(await reader.take(4));
-    if (mark !== CONTINUATION) throw new RangeError("a message has no beginning");
-  }
+  options: ArrowOptions,
+): Promise<Message | undefined> {
+  // a stream may end without a word, a file never does so before its mark of the end
+  if (await reader.atEnd()) return undefined;
+  const mark = uint32(await reader.take(4));
+  if (mark !== CONTINUATION) throw new RangeError("a message has no beginning");
   const length = uint32(await reader.take(4));
   if (length === 0) return undefined;
   if (length > MAX_METADATA_BYTES) throw new RangeError(`a message header of ${length} bytes`);
   const metadata = await reader.take(length);
   const { type, bodyLength } = headerOf(metadata);
   if (bodyLength > options.maxBatchBytes) throw tooLarge(options);
-  const body = await reader.take(bodyLength);
-  const bytes = new Uint8Array(8 + length + bodyLength);
+  return { type, bytes: messageOf(metadata, await reader.take(bodyLength)) };
+}
+
+function messageOf(metadata: Uint8Array, body = new Uint8Array(0)): Uint8Array {
+  const bytes = new Uint8Array(8 + metadata.length + body.length);
   new DataView(bytes.buffer).setUint32(0, CONTINUATION, true);
-  new DataView(bytes.buffer).setUint32(4, length, true);
+  new DataView(bytes.buffer).setUint32(4, metadata.length, true);
   bytes.set(metadata, 8);
-  bytes.set(body, 8 + length);
-  return { type, bytes };
+  bytes.set(body, 8 + metadata.length);
+  return bytes;
 }
 
 const uint32 = (bytes: Uint8Array<ArrayBuffer>) => new DataView(bytes.buffer).getUint32(0, true);
@@ -271,26 +384,46 @@ function tooLarge({ label, maxBatchBytes }: ArrowOptions): Problem {
   });
 }
 
-function checkSchema(fields: Field[], label: string): void {
+function checkSchema({ fields, endianness }: Schema, label: string): void {
+  if (endianness === Endianness.Big) {
+    throw new Problem("source-unreadable", { detail: say("arrow-big-endian", { file: label }) });
+  }
+  refuseNamesTwice(fields, label);
+  // compiling it finds types that are not read
+  for (const field of fields) writerOf(field);
+}
+
+/** Adds the ids of the dictionaries that columns have, however deep. */
+function addDictionaries(fields: Field[], ids: Set<number>): void {
+  for (const { type } of fields) {
+    if (type.typeId === Type.Dictionary) ids.add(type.id);
+    const own = type.typeId === Type.Dictionary ? type.dictionary : type;
+    if ("children" in own) addDictionaries(own.children, ids);
+  }
+}
+
+/** Two of a struct's members have one name as well: one value would hide the other. */
+function refuseNamesTwice(fields: Field[], label: string, above = ""): void {
   const names = new Set<string>();
   for (const { name, type } of fields) {
+    const column = `${above}${name}`;
     if (names.has(name)) {
       throw new Problem("source-unreadable", {
-        detail: say("columns-twice", { file: label, column: name }),
+        detail: say("columns-twice", { file: label, column }),
       });
     }
     names.add(name);
-    // compiling it finds types that are not read
-    writerOf(type);
+    const own = type.typeId === Type.Dictionary ? type.dictionary : type;
+    if ("children" in own) refuseNamesTwice(own.children, label, `${column}.`);
   }
 }
 
 function* lines(table: Table, rows: number): Generator<Uint8Array> {
   const encoder = new TextEncoder();
-  const columns = table.schema.fields.map(({ name, type }, i) => ({
-    start: `${i === 0 ? "{" : ","}${JSON.stringify(name)}:`,
+  const columns = table.schema.fields.map((field, i) => ({
+    start: `${i === 0 ? "{" : ","}${JSON.stringify(field.name)}:`,
     column: table.getChildAt(i) as Column<unknown>,
-    write: writerOf(type),
+    write: writerOf(field),
   }));
   for (let from = 0; from < rows; from += ROWS_PER_CHUNK) {
     let text = "";
@@ -307,12 +440,31 @@ type Write = (value: unknown) => string;
 
 const UNITS: TimeUnit[] = ["SECONDS", "MILLIS", "MICROS", "NANOS"];
 
-function writerOf(type: DataType): Write {
-  const write = presentWriter(type);
+function writerOf(field: Typed): Write {
+  const extension = extensionOf(field);
+  const write = extension === undefined ? presentWriter(field) : EXTENSIONS[extension];
   return (value) => value === null || value === undefined ? "null" : write(value);
 }
 
-function presentWriter(type: DataType): Write {
+const EXTENSIONS: Record<"uuid" | "json" | "bool8", Write> = {
+  uuid: (value) =>
+    `"${(value as Uint8Array).toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")}"`,
+  json: (value) => inOneLine(value as string),
+  bool8: (value) => String(value !== 0),
+};
+
+/** A text of JSON as it stands. What is none stays none in its line, which is rejected and shows it. */
+function inOneLine(text: string): string {
+  try {
+    JSON.parse(text);
+    if (text.isWellFormed()) return text.replace(/[\r\n]/g, " ");
+  } catch {
+    // as below
+  }
+  return `not JSON: ${JSON.stringify(text)}`;
+}
+
+function presentWriter({ type, metadata }: Typed): Write {
   switch (type.typeId) {
     case Type.Null:
       return () => "null";
@@ -333,6 +485,11 @@ function presentWriter(type: DataType): Write {
     case Type.FixedSizeBinary:
       return (value) => `"${base64(value as Uint8Array)}"`;
     case Type.Decimal:
+      if (type.scale < 0) {
+        throw new Error(
+          "a decimal has a negative scale, which is not read: cast it to another one",
+        );
+      }
       return (value) => decimalText(BigInt(value as number | bigint), type.scale);
     case Type.Date:
       return (value) => JSON.stringify(isoDate(Math.floor(Number(value) / 86_400_000)));
@@ -352,11 +509,11 @@ function presentWriter(type: DataType): Write {
     case Type.ListView:
     case Type.LargeListView:
     case Type.FixedSizeList: {
-      const element = writerOf(type.children[0]!.type);
+      const element = writerOf(type.children[0]!);
       return (value) => `[${Array.from(value as Iterable<unknown>, element).join(",")}]`;
     }
     case Type.Struct: {
-      const members = type.children.map(({ name, type: own }) => [name, writerOf(own)] as const);
+      const members = type.children.map((member) => [member.name, writerOf(member)] as const);
       return (value) =>
         `{${
           members.map(([name, write]) =>
@@ -367,12 +524,12 @@ function presentWriter(type: DataType): Write {
     case Type.Map: {
       const [key, member] = (type.children[0]!.type as { children: Field[] }).children;
       const asList = "children" in key!.type;
-      return mapWriter(writerOf(key!.type), writerOf(member!.type), asList);
+      return mapWriter(writerOf(key!), writerOf(member!), asList);
     }
     case Type.Dictionary:
-      return writerOf(type.dictionary);
+      return writerOf({ type: type.dictionary, metadata });
     case Type.RunEndEncoded:
-      return writerOf(type.children[1]!.type);
+      return writerOf(type.children[1]!);
     default:
       throw new Error("a column is of a type that is not read (union): cast it to another one");
   }
@@ -394,10 +551,10 @@ function mapWriter(key: Write, member: Write, asList: boolean): Write {
 
 function intervalText(unit: number, value: unknown): string {
   if (unit === 0) return isoDuration({ months: Number(value), value: 0n, unit: "MILLIS" });
-  const parts = value as ArrayLike<number>;
+  const parts = value as [number, number, bigint];
   return unit === 1
-    ? isoDuration({ days: parts[0]!, value: BigInt(parts[1]!), unit: "MILLIS" })
-    : isoDuration({ months: parts[0]!, days: parts[1]!, value: BigInt(parts[2]!), unit: "NANOS" });
+    ? isoDuration({ days: parts[0], value: BigInt(parts[1]), unit: "MILLIS" })
+    : isoDuration({ months: parts[0], days: parts[1], value: parts[2], unit: "NANOS" });
 }
 
 const MAGIC = 0x184d2204;

@@ -39,6 +39,14 @@ export class ByteReader {
     for (let left = count; left > 0;) left -= this.#pass(await this.#next(left));
   }
 
+  /** Makes bytes that were taken the next ones again. */
+  putBack(bytes: Uint8Array): void {
+    const held = new Uint8Array(bytes.length + this.#held.length);
+    held.set(bytes);
+    held.set(this.#held, bytes.length);
+    this.#held = held;
+  }
+
   /** Lets go of the source. */
   async close(): Promise<void> {
     await this.#source.return?.();

@@ -49,11 +49,11 @@ export async function* jsonArrayToNdjson(
   let records = 0;
   try {
     for await (const chunk of withoutBom(source)) {
-      scanner.scan(chunk, base);
+      const scanned = scanner.scan(chunk, base);
       const stopped = records + elements.length >= maxRecords;
       if (stopped) elements = elements.slice(0, maxRecords - records);
       const rest = stopped ? undefined : finder.openElement;
-      yield copyElements(chunk, { base, elements, rest });
+      yield copyElements(scanned, { base, elements, rest });
       records += elements.length;
       elements = [];
       base += chunk.length;
@@ -84,13 +84,16 @@ class Scanner {
   /** The bytes of a name or value so far, where they are looked at; undefined between them. */
   #text: number[] | undefined;
   #start = 0;
+  /** Where strings of the chunk have line ends. */
+  #wrong: number[] = [];
 
   constructor(finder: JsonArrayFinder, maxBytes: number) {
     this.#finder = finder;
     this.#maxBytes = maxBytes;
   }
 
-  scan(chunk: Uint8Array, base: number): void {
+  /** Gives the chunk, with a tab for each line end within a string: there it is just as wrong, but ends no line. */
+  scan(chunk: Uint8Array, base: number): Uint8Array {
     for (let i = 0; i < chunk.length; i++) {
       if (this.#inString) {
         i = this.#passString(chunk, i, base);
@@ -112,6 +115,11 @@ class Scanner {
         }
       }
     }
+    if (this.#wrong.length === 0) return chunk;
+    const scanned = chunk.slice();
+    for (const i of this.#wrong) scanned[i] = TAB;
+    this.#wrong = [];
+    return scanned;
   }
 
   end(base: number): void {
@@ -127,6 +135,7 @@ class Scanner {
     const text = this.#text;
     for (let i = from; i < chunk.length; i++) {
       const byte = chunk[i]!;
+      if (byte === NEWLINE || byte === CR) this.#wrong.push(i);
       if (this.#escaped) this.#escaped = false;
       else if (byte === BACKSLASH) this.#escaped = true;
       else if (byte === QUOTE) {

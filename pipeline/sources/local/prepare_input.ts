@@ -145,7 +145,7 @@ export async function prepareInput(
     };
     const lines = await spooled(
       spoolName(`${raw.identity}:arrow${mark}`, "ndjson"),
-      () => arrowToNdjson(bytesOf(source), arrow),
+      () => arrowToNdjson(() => bytesOf(source), arrow),
       false,
     );
     const types = await arrowTypes(bytesOf(source), arrow);
