@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { crc32, zstdCompressSync } from "node:zlib";
+import { crc32, inflateSync, zstdCompressSync } from "node:zlib";
 import {
   binary,
   bool,
@@ -9,12 +9,15 @@ import {
   decimal,
   dictionary,
   duration,
+  type Field,
+  fixedSizeBinary,
   fixedSizeList,
   float32,
   float64,
   int16,
   int32,
   int64,
+  int8,
   interval,
   largeUtf8,
   list,
@@ -22,6 +25,7 @@ import {
   nullType,
   setCompressionCodec,
   struct,
+  type Table,
   tableFromColumns,
   tableToIPC,
   timeMicrosecond,
@@ -30,9 +34,9 @@ import {
   uint64,
   utf8,
 } from "@uwdata/flechette";
-import { DIGITS } from "../../pipeline/numbers.ts";
+import { DIGITS, digitsOf } from "../../pipeline/numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { decompressLz4Frame } from "../../pipeline/sources/local/arrow.ts";
+import { arrowTypes, decompressLz4Frame } from "../../pipeline/sources/local/arrow.ts";
 import { previewSource } from "../../pipeline/sources/adapters.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
@@ -165,6 +169,7 @@ Deno.test("Arrow: times and spans of each unit are ISO 8601 with no more digits 
     months: columnFromArray([14, 0], interval(0)),
     days: columnFromArray([[3, 1_500], [0, 0]], interval(1)),
     all: columnFromArray([[1, 2, 3_000_000_000], [0, -1, 0]], interval(2)),
+    long: columnFromArray([[0, 0, 2 ** 60], [-1, -2, -(2 ** 60)]], interval(2)),
   });
   await using folder = await SourceFolder.create();
   await folder.write("a.arrow", tableToIPC(table, { format: "file" })!);
@@ -180,6 +185,7 @@ Deno.test("Arrow: times and spans of each unit are ISO 8601 with no more digits 
     months: "P14M",
     days: "P3DT1.5S",
     all: "P1M2DT3S",
+    long: "PT1152921504.606846976S",
   }, {
     seconds: "1969-12-31T23:59:59.000Z",
     nanos: "1969-12-31T23:59:59.999",
@@ -191,6 +197,7 @@ Deno.test("Arrow: times and spans of each unit are ISO 8601 with no more digits 
     months: "PT0S",
     days: "PT0S",
     all: "P-1D",
+    long: "P-1M-2DT-1152921504.606846976S",
   }]);
 });
 
@@ -260,6 +267,120 @@ Deno.test("Arrow: a text keeps its byte order mark, and one that is not UTF-8 ca
     [texts[0]!, raw, "ok"].map((text) => [text, text, [text], text]),
   );
 });
+
+Deno.test("Arrow: UUID, JSON and booleans of one byte are what their fields say, in lists and dictionaries too", async () => {
+  const uuid = Uint8Array.from({ length: 16 }, (_, i) => 16 * i + i);
+  const table = tableFromColumns({
+    id: columnFromArray([1, 2, 3, 4], int32()),
+    uuid: columnFromArray([uuid, null, null, null], fixedSizeBinary(16)),
+    json: columnFromArray(
+      ['{"a":\r\n12345678901234567.89}', "[1, null]", "{a:1}", '"RAW"'],
+      utf8(),
+    ),
+    yes: columnFromArray([-5, 0, null, 1], int8()),
+    word: columnFromArray(['"x"', "1", "1", "1"], dictionary(utf8())),
+    list: columnFromArray([["{}"], [], null, null], list(utf8())),
+    // neither is 16 bytes, nor a text
+    short: columnFromArray([uuid.slice(0, 3), null, null, null], fixedSizeBinary(3)),
+    number: columnFromArray([7, 8, 9, 9], int16()),
+  });
+  const { fields } = table.schema;
+  const extend = (field: Field, name: string) =>
+    Object.assign(field, { metadata: new Map([["ARROW:extension:name", `arrow.${name}`]]) });
+  for (const [i, name] of ["", "uuid", "json", "bool8", "json", "", "uuid", "json"].entries()) {
+    if (name !== "") extend(fields[i]!, name);
+  }
+  extend((fields[5]!.type as unknown as { children: Field[] }).children[0]!, "json");
+  await using folder = await SourceFolder.create();
+  const bytes = tableToIPC(table, { format: "file" })!;
+  bytes.set([0xff, 0xe9, 0xf0], new TextDecoder("latin1").decode(bytes).indexOf("RAW"));
+  await folder.write("a.arrow", bytes);
+  const { records, unreadable } = await readAll({ type: "file", path: "a.arrow" }, folder.ctx);
+  assert.equal(digitsOf(records[0]!.json as object)!.a, "12345678901234567.89");
+  assert.deepEqual(JSON.parse(JSON.stringify(records)), [{
+    id: 1,
+    uuid: "00112233-4455-6677-8899-aabbccddeeff",
+    json: { a: Number("12345678901234567.89") },
+    yes: true,
+    word: "x",
+    list: [{}],
+    short: "ABEi",
+    number: 7,
+  }, {
+    id: 2,
+    uuid: null,
+    json: [1, null],
+    yes: false,
+    word: 1,
+    list: [],
+    short: null,
+    number: 8,
+  }]);
+  // what is no JSON, and what no text is
+  assert.deepEqual(unreadable.map(({ rule }) => rule), ["json_syntax", "json_syntax"]);
+  assert.match(unreadable[0]!.raw, /"json":not JSON: "\{a:1\}"/);
+  const options = { label: "a.arrow", maxBatchBytes: 1 << 20 };
+  assert.deepEqual(await arrowTypes(ReadableStream.from([bytes]), options), {
+    id: "integer",
+    uuid: "text",
+    json: "jsonb",
+    yes: "boolean",
+    word: "jsonb",
+    list: "jsonb",
+    short: "base64",
+    number: "integer",
+  });
+});
+
+/** Written by Polars 2.1 (`write_ipc`), deflated: id 1, 2, 3 and the category c "a", "b", "a". */
+const POLARS =
+  "eNrlVLtKxEAUPZkEiZpijSmiVT5hXZuFNBsWESGwEgQXFNZXoZ2N/X6AH2BpaWFh6RdZiJWIWAjx3MlE4rCLrpZeuHNn7otzz2SSFcVgdw3wADyXZRlB9g7XBSzC5+rhnH6JK+otqtwH+q5oL6mn1ANqTHWiEKvMiLHC6gAtRLqb1LywJqENqBLzuPrct9N2erHeSbllPjDazkf9bGdjc1Bs9bO8AyNvrK9qfd3x1fQD5ujx8K5xVuiPqU88d2mTGpuS/iEzWljSPQJdLbh6Ete95zUumfXsBGCovDP4pd/YYKl4ctlhWfeUaR4Zd01838wiPEaMCRMepktsbM/y1+eg4RNsrpVnn51G7qT4T8TB70V4u57Km/rCm32vwmONO5/AozsDj8qaR30zq5pxzsMj/EmEJzR4GtJ2P3mSew/1lyPvRTAmBui9qR9bMwzNADdW/B+/4T36Mv2b+wDR5o34";
+
+Deno.test("Arrow: a file of Polars, whose dictionary stands behind the batch that uses it", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.arrow", inflateSync(Uint8Array.fromBase64(POLARS)));
+  const { records } = await readAll({ type: "file", path: "a.arrow" }, folder.ctx);
+  assert.deepEqual(records, [{ id: 1, c: "a" }, { id: 2, c: "b" }, { id: 3, c: "a" }]);
+});
+
+Deno.test("Arrow: what would be read as something else is refused by its name", async () => {
+  await using folder = await SourceFolder.create();
+  const refusal = async (change: (table: Table) => void, turned = false) => {
+    const table = tableFromColumns({
+      s: columnFromArray([{ a: 1, b: 2 }], struct({ a: int32(), b: int32() })),
+      price: columnFromArray([12n], decimal(10, 0, 128), EXTRACT),
+    });
+    change(table);
+    const stream = tableToIPC(table, { format: "stream" })!;
+    if (turned) sayBigEndian(stream);
+    await folder.write("a.arrow", stream);
+    const error = await readAll({ type: "file", path: "a.arrow" }, folder.ctx).catch((e) => e);
+    assert.ok(error instanceof Problem, String(error));
+    return error.message;
+  };
+  const type = ({ schema }: Table, i: number) =>
+    schema.fields[i]!.type as unknown as { children: { name: string }[]; scale: number };
+  assert.match(
+    await refusal((table) => type(table, 0).children[1]!.name = "a"),
+    /two columns are called "s\.a"/,
+  );
+  assert.match(await refusal((table) => type(table, 1).scale = -2), /negative scale/);
+  assert.match(await refusal(() => {}, true), /big-endian/);
+});
+
+/** Makes the schema of a stream say that its numbers are big-endian. */
+function sayBigEndian(stream: Uint8Array): void {
+  const view = new DataView(stream.buffer, stream.byteOffset, stream.byteLength);
+  const fieldOf = (table: number, field: number) =>
+    table - view.getInt32(table, true) + 4 + 2 * field;
+  const follow = (table: number, field: number) => {
+    const at = table + view.getUint16(fieldOf(table, field), true);
+    return at + view.getUint32(at, true);
+  };
+  const schema = follow(8 + view.getUint32(8, true), 2);
+  // any number but 0 is read as the byte order: the length of the list of columns, which follows
+  view.setUint16(fieldOf(schema, 0), follow(schema, 1) - schema, true);
+}
 
 Deno.test("LZ4 frames: blocks that refer to the one before are decompressed", () => {
   // "abcdefgh" as literals, then a block whose match of 8 starts 8 bytes back in the first, and "!"

@@ -247,7 +247,7 @@ Deno.test("JSON: both arrays of a name that stands twice are read", async () => 
 
 Deno.test("JSON: what is no JSON inside a record costs that record, and its text is kept", async () => {
   const { records, unreadable } = await read(
-    '[{"a":1},{"a":NaN},{"a":-Infinity},{\'b\':2},{"a":tru},{"a":"\\x"},{"a":2}]',
+    '[{"a":1},{"a":NaN},{"a":-Infinity},{\'b\':2},{"a":tru},{"a":"\\x"},{"a":"x\r\ny"},\n{"a":2}]',
   );
   assert.deepEqual(records, [{ a: 1 }, { a: 2 }]);
   assert.deepEqual(unreadable.map(({ rule, raw }) => [rule, raw]), [
@@ -256,6 +256,8 @@ Deno.test("JSON: what is no JSON inside a record costs that record, and its text
     ["json_syntax", "{'b':2}"],
     ["json_syntax", '{"a":tru}'],
     ["json_syntax", '{"a":"\\x"}'],
+    // line ends within a string
+    ["json_syntax", '{"a":"x\t\ty"}'],
   ]);
   assert.match(unreadable[0]!.message, /^record 2 of a\.json: /);
   const single = await read('{"a":NaN}');

@@ -385,7 +385,7 @@ function tooLarge({ label, maxBatchBytes }: ArrowOptions): Problem {
 }
 
 function checkSchema({ fields, endianness }: Schema, label: string): void {
-  if (endianness === Endianness.Big) {
+  if (endianness !== Endianness.Little) {
     throw new Problem("source-unreadable", { detail: say("arrow-big-endian", { file: label }) });
   }
   refuseNamesTwice(fields, label);
