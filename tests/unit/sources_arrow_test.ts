@@ -448,6 +448,9 @@ Deno.test("Arrow: incomplete and damaged data, doubled names and types that are 
   const damaged = whole.slice();
   damaged.fill(0xff, 12, 40);
   assert.match(await refusal("damaged.arrow", damaged), /cannot be read/);
+  // messages began with their length then
+  const old = Uint8Array.from([...whole.subarray(0, 8), ...whole.subarray(12)]);
+  assert.match(await refusal("old.arrow", old), /cannot be read .*before Arrow 0\.15/);
 });
 
 Deno.test("zstd: files are read whatever the format, several frames and skippable ones", async () => {

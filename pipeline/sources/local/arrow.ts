@@ -342,7 +342,9 @@ async function readMessage(
   // a stream may end without a word, a file never does so before its mark of the end
   if (await reader.atEnd()) return undefined;
   const mark = uint32(await reader.take(4));
-  if (mark !== CONTINUATION) throw new RangeError("a message has no beginning");
+  if (mark !== CONTINUATION) {
+    throw new RangeError("a message has no beginning, as before Arrow 0.15");
+  }
   const length = uint32(await reader.take(4));
   if (length === 0) return undefined;
   if (length > MAX_METADATA_BYTES) throw new RangeError(`a message header of ${length} bytes`);
