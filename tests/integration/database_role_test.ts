@@ -101,6 +101,29 @@ Deno.test("with --may-create runs make their destinations, which are the owner's
   await w.as.owner.query("delete from made.by_run");
 });
 
+Deno.test("the right to make destinations stays as it is until it is given or taken back", async (t) => {
+  await using w = await rolesWorld(t);
+  const role = w.names.server;
+  await w.as.owner.query("select etl.ensure_destination('sales', 'orders', 'orders_audit')");
+  const rights = async () => {
+    const { rows } = await w.as.owner.query<{ database: boolean; schema: boolean }>(
+      `select has_database_privilege($1, current_database(), 'create') as database,
+        has_schema_privilege($1, 'sales', 'create') as schema`,
+      [role],
+    );
+    return Object.values(rows[0]!);
+  };
+  assert.deepEqual(await rights(), [false, false]);
+  await w.setUp({ role, mayCreate: true });
+  assert.deepEqual(await rights(), [true, true]);
+  await w.setUp({ role });
+  assert.deepEqual(await rights(), [true, true]);
+  await w.setUp({ role, mayCreate: false });
+  assert.deepEqual(await rights(), [false, false]);
+  await w.setUp({ role });
+  assert.deepEqual(await rights(), [false, false]);
+});
+
 Deno.test("nobody gets a table made in a schema where he may create none", async (t) => {
   await using w = await rolesWorld(t);
   await w.as.owner.query("create schema closed");

@@ -134,11 +134,18 @@ Deno.test("a chunk's spill is what its holder says, its decision what resolve st
     const two = await prepare(of, "first");
     await releaseChunk(sql, of, { chunkNo: two, failed: false });
     await store(of, await prepare(of, "first"));
+    const gone = { ...of, attempt: 1 };
+    assert.equal(
+      await advance(sql, gone, "resolve"),
+      false,
+      "an attempt that is the run's no more",
+    );
     assert.equal(await advance(sql, of, "resolve"), true);
     const decision = { decision: { inserts: 2 }, inserts: Uint8Array.of(5), updates: null };
     for (const no of [zero, one, two]) await storeDecision(client, of.runId, no, decision);
     const { inserts, updates } = await readDecision(client, of.runId, one);
     assert.deepEqual([[...inserts!], updates], [[5], null]);
+    assert.equal(await advance(sql, gone, "publish"), false);
     assert.equal(await advance(sql, of, "publish"), true);
     const publish = await claimChunk(sql, helper, { serverId: "second", inHand: [] });
     assert.ok(publish?.step === "publish");
@@ -150,7 +157,17 @@ Deno.test("a chunk's spill is what its holder says, its decision what resolve st
     const { published } = (await sharedProgress(sql, of, none))!;
     assert.deepEqual(published, [{ chunk_no: one, events: 9, written: 7, load_ms: 1.5 }]);
     assert.deepEqual((await sharedProgress(sql, of, { ...none, published: [one] }))!.published, []);
-    assert.equal(await sharedProgress(sql, { ...of, attempt: 1 }, none), null);
+    assert.equal(await sharedProgress(sql, gone, none), null);
+    // what a server has published that goes is not prepared again, what it has not is
+    await sql`select etl.leave_run(${B})`;
+    const third = { ...of, holder: "0190a7a0-0000-7000-8000-00000000000c" };
+    assert.equal(await joinRun(sql, third, "third"), true);
+    const left = () => claimChunk(sql, third, { serverId: "third", inHand: [] });
+    assert.equal(await left(), null);
+    await sql`update etl.chunks set state = 'prepared' where run_id = ${of.runId} and chunk_no = ${one}`;
+    const again = await left();
+    assert.ok(again?.step === "prepare");
+    assert.deepEqual([again.chunk_no, again.again, again.fills], [one, true, false]);
   } finally {
     await client.end();
   }

@@ -1614,4 +1614,28 @@ export const ACCESS: Mutant[] = [
     breaks: "doctor says what a setting that is off leads to",
     tests: ["unit/doctor_checks_test.ts: doctor: what a database's server"],
   },
+  {
+    id: "access/create-taken-back",
+    file: "sql/access/grants.sql",
+    find: "elsif grant_server_role.may_create is not null then",
+    replace: "elsif grant_server_role.may_create is null then",
+    breaks: "the right to make destinations can be taken back",
+    tests: ["integration/database_role_test.ts: the right to make destinations"],
+  },
+  {
+    id: "access/create-stays",
+    file: "sql/access/grants.sql",
+    find: "coalesce(grant_server_role.may_create, s.may_create)",
+    replace: "coalesce(grant_server_role.may_create, false)",
+    breaks: "the right to make destinations stays with each set-up",
+    tests: ["integration/database_role_test.ts: the right to make destinations"],
+  },
+  {
+    id: "access/create-schemas",
+    file: "sql/access/grants.sql",
+    find: "      execute format('grant create on schema %I to %I', each.nspname, role_name);\n",
+    replace: "",
+    breaks: "who may make destinations may in schemas that are there",
+    tests: ["integration/database_role_test.ts: the right to make destinations"],
+  },
 ];

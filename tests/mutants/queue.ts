@@ -1445,4 +1445,28 @@ export const QUEUE: Mutant[] = [
     breaks: "the retention is the one that is set",
     tests: ["integration/housekeeping_test.ts: a server deletes"],
   },
+  {
+    id: "queue/advance-attempt",
+    file: "sql/runs/share.sql",
+    find: "where s.run_id = advance_shared_run.run_id and s.attempt = advance_shared_run.attempt",
+    replace: "where s.run_id = advance_shared_run.run_id",
+    breaks: "an attempt that is the run's no more takes a shared run no further",
+    tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
+  },
+  {
+    id: "queue/published-again",
+    file: "sql/runs/share.sql",
+    find: "and (run.phase = 'prepare' or c.state <> 'published')",
+    replace: "and (run.phase <> 'prepare' or c.state <> 'published')",
+    breaks: "what a server has published that goes is not prepared again",
+    tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
+  },
+  {
+    id: "queue/manifest-once",
+    file: "sql/runs/share.sql",
+    find: "chosen.takes > 0, run.phase = 'prepare', null::jsonb",
+    replace: "chosen.takes > 0, true, null::jsonb",
+    breaks: "a chunk that is prepared again after the verdict changes no manifest",
+    tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
+  },
 ];
