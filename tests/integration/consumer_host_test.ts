@@ -83,11 +83,13 @@ Deno.test("a consumer in a file of one's own runs in a host: its writes and even
       name: "plain", datasets: ["mart.daily"],
       run: async ({ events, db }) => {
         const refused = await db.query("select 1 / 0").catch(({ code, message }) => ({ code, message }));
+        console.log("refused with " + refused.code);
         return { from: events[0].emitted_by, refused };
       },
     };
     export const fails = { name: "fails", datasets: ${EVENTS},
-      run: async ({ db }) => { await db.query("insert into public.written values (-1)"); throw new Error("not yet"); } };`,
+      run: async ({ db }) => { await db.query("insert into public.written values (-1)"); 
+        for (let n = 0; n < 1_000; n++) console.log("failing", n); throw new Error("not yet"); } };`,
   });
   assert.deepEqual(consumers.map(({ name, timeoutMs }) => [name, timeoutMs]), [
     ["defined", 60_000],
@@ -111,6 +113,15 @@ Deno.test("a consumer in a file of one's own runs in a host: its writes and even
     "plain",
     ({ state, error }) => state === "done" || error !== null,
   );
+  for (
+    const said of [
+      /refused with 22012.*=plain/,
+      /failing 0 .*=fails/,
+      /printed 9\d\d lines more.*=fails/,
+    ]
+  ) {
+    assert.ok(reacting.log.some((line) => said.test(line)), String(said));
+  }
   // what the database refuses ends the transaction: nothing is ticked off
   assert.equal(plain.state, "pending");
 });

@@ -1638,4 +1638,12 @@ export const ACCESS: Mutant[] = [
     breaks: "who may make destinations may in schemas that are there",
     tests: ["integration/database_role_test.ts: the right to make destinations"],
   },
+  {
+    id: "access/consumer-hosts",
+    file: "pipeline/user_code/consumer_client.ts",
+    find: "hosts: [...definition.hosts],",
+    replace: "hosts: [],",
+    breaks: "a consumer in a file reaches the hosts that it lists",
+    tests: ["integration/consumer_host_test.ts: a consumer has no password"],
+  },
 ];
