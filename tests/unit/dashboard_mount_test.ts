@@ -122,7 +122,7 @@ Deno.test("each place of an island begins with its own properties, as the server
   const Seen = ({ n }: { n: unknown }) => {
     const { zone } = useLocale();
     seen.push({ n, zone, now: useNow(), viewer: useContext(ViewerContext) });
-    return h("p", null, String(n));
+    return h("p", null, JSON.stringify(n));
   };
   using living = await page(
     `<div data-island="seen"><p>1</p></div><script type="application/json">{"n":12345678901234567890}</script>` +
@@ -134,7 +134,7 @@ Deno.test("each place of an island begins with its own properties, as the server
   const rendered = { zone: "Asia/Tokyo", now: 1767312000000, viewer };
   assert.deepEqual(
     seen.filter(({ zone }) => zone === "Asia/Tokyo").map(({ n, ...rest }) => ({
-      n: String(n),
+      n: JSON.stringify(n),
       ...rest,
     })),
     ["12345678901234567890", "2"].map((n) => ({ n, ...rendered })),
