@@ -2558,14 +2558,6 @@ export const PAGES: Mutant[] = [
     tests: ["unit/dashboard_mount_test.ts"],
   },
   {
-    id: "pages/mount-select-change",
-    file: "islands/lib/mount.tsx",
-    find: 'return [tell(input, "change", () => void (input.value = value))];',
-    replace: 'return [tell(input, "change")];',
-    breaks: "a choice made before the script came stays",
-    tests: ["unit/dashboard_mount_test.ts"],
-  },
-  {
     id: "pages/mount-box",
     file: "islands/lib/mount.tsx",
     find: 'return [tell(field, "change", () => void (field.checked = checked))];',
