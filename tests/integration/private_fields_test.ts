@@ -3,6 +3,8 @@ import { createHmac } from "node:crypto";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
+import { client } from "../helpers/sql_problems.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 import { alterPrivateFields } from "../../store/private_fields.ts";
 
 const SECRET = "a secret of at least 32 characters, for tests";
@@ -339,4 +341,36 @@ Deno.test("private fields are the dataset's: what the first run declared holds f
   });
   await engine.execute(waiting);
   assert.deepEqual((await engine.payloads("later"))["1"], { id: 1, mail: hashed(mail(1)) });
+});
+
+Deno.test("of two first runs that declare other private fields at the same moment the second is refused", async (t) => {
+  await using db = await testDatabase(t);
+  await using one = await client(db.dsn);
+  await using two = await client(db.dsn);
+  const ask = async (exclude: string[]) => {
+    const conf = {
+      table_name: "people",
+      exclude,
+      source: { type: "inline", name: "x", records: [] },
+    };
+    const { rows } = await one.query("select etl.request_run($1::text::jsonb) as id", [
+      JSON.stringify(conf),
+    ]);
+    return rows[0].id;
+  };
+  const runs = [await ask(["mail"]), await ask(["phone"])];
+  await one.query("begin");
+  await one.query("select etl.declare_private_fields($1, null)", [runs[0]]);
+  const refused = assert.rejects(
+    two.query("select etl.declare_private_fields($1, null)", [runs[1]]),
+    /exclude of this run differs from the declaration that public.people has got meanwhile/,
+  );
+  await waitFor(async () => {
+    const { rows } = await one.query(
+      "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
+    );
+    return rows.length > 0;
+  }, { what: "the second run, which waits for the first" });
+  await one.query("commit");
+  await refused;
 });

@@ -94,6 +94,14 @@ Deno.test("main.ts ends with the advice to run setup-db where the database is no
   await assert.rejects(startServer({ dsn: db.dsn }), /is not set up .*run `deno task setup-db`/s);
 });
 
+Deno.test("a server that starts although another version has set the database up since says so in its log", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await sql.query("insert into etl.setups (checksum) values ('newer')");
+  await using server = await startServer({ dsn: db.dsn });
+  assert.match(server.logs.join("\n"), /set up by another version since/);
+});
+
 Deno.test("a set-up by another version says that functions and views were replaced, a repeated one nothing", async (t) => {
   await using db = await testDatabase(t);
   assert.deepEqual(await setupDatabase(db.dsn), []);

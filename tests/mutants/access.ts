@@ -1646,4 +1646,15 @@ export const ACCESS: Mutant[] = [
     breaks: "a consumer in a file reaches the hosts that it lists",
     tests: ["integration/consumer_host_test.ts: a consumer has no password"],
   },
+  {
+    id: "access/two-first-declarations-at-once",
+    file: "sql/datasets/private_fields.sql",
+    find:
+      "    perform from etl.datasets as d where d.dataset = named for update;\n    known := etl.private_of(named, owner);\n  end if;\n  foreach kind",
+    replace:
+      "    perform from etl.datasets as d where d.dataset = named for update;\n  end if;\n  foreach kind",
+    breaks:
+      "Of two first runs with other private fields at the same moment both load, each with its own.",
+    tests: ["integration/private_fields_test.ts: of two first runs"],
+  },
 ];

@@ -2598,4 +2598,12 @@ export const RUNS: Mutant[] = [
     breaks: "a run of another source makes nobody late",
     tests: ["integration/run_order_test.ts: a run that comes back late"],
   },
+  {
+    id: "runs/newer-set-up-is-not-told",
+    file: "server/server.ts",
+    find: "    if (warning !== null) log.warn(warning);",
+    replace: '    if (warning === null) log.warn(warning ?? "");',
+    breaks: "A server that starts beside a newer set-up of its database does not say so.",
+    tests: ["integration/schema_version_test.ts: a server that starts although"],
+  },
 ];
