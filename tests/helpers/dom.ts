@@ -48,6 +48,10 @@ export interface Life extends Look {
   answers?: Record<string, unknown>;
   /** Whether nobody sees the page at first; default: false. */
   hidden?: boolean;
+  /** What follows the address of the page, such as "#draft"; default: nothing. */
+  hash?: string;
+  /** What the tab has kept of pages before; default: nothing. */
+  kept?: Record<string, unknown>;
   /** What else a browser has. */
   globals?: Record<string, unknown>;
 }
@@ -63,12 +67,16 @@ export class Living implements Disposable {
   readonly asked: string[] = [];
   /** Bodies of requests, as they were sent. */
   readonly sent: unknown[] = [];
+  /** Headers of requests, in their order. */
+  readonly heads: Headers[] = [];
   /** Addresses that the page went to, "reload" among them. */
   readonly went: string[] = [];
   /** The cookie that was set last, as it was set. */
   cookie = "";
   /** What is to happen after a while: the test says when. */
   readonly #later = new Map<number, () => void>();
+  /** What is to happen again and again: the test says when. */
+  readonly #often = new Map<number, () => void>();
   /** Numbers of timers that are no numbers of real ones. */
   #timers = 0;
   readonly #focused = new Map<unknown, number>();
@@ -90,13 +98,13 @@ export class Living implements Disposable {
       dispatchEvent: this.#window.dispatchEvent.bind(this.#window),
       matchMedia: () => media,
       location: {
-        href: "http://here/etl",
+        ...{ href: "http://here/etl", pathname: "/etl", hash: "" },
         assign: (url: string) => this.went.push(url),
         reload: () => this.went.push("reload"),
       },
       history: {
-        replaceState: (_state: unknown, _title: string, url: URL) => {
-          Object.assign(location, { href: `${url}` });
+        replaceState: (_state: unknown, _title: string, url: URL | string) => {
+          Object.assign(location, { href: new URL(url, location.href).href });
         },
       },
       EventSource: FakeEventSource,
@@ -104,7 +112,13 @@ export class Living implements Disposable {
       clearTimeout: (timer: number) => {
         if (!this.#later.delete(timer)) forget(timer);
       },
-      setInterval: () => 0,
+      setInterval: (run: () => void) => {
+        this.#often.set(--this.#timers, run);
+        return this.#timers;
+      },
+      clearInterval: (timer: number) => void this.#often.delete(timer),
+      requestAnimationFrame: (run: () => void) => this.#putOff(run),
+      sessionStorage: this.#window.sessionStorage,
       ResizeObserver: class {
         observe() {}
         disconnect() {}
@@ -112,7 +126,9 @@ export class Living implements Disposable {
       fetch: (url: string, options: RequestInit = {}) => {
         const request = `${options.method ?? "GET"} ${url}`;
         this.asked.push(request);
-        if (options.body !== undefined) this.sent.push(JSON.parse(String(options.body)));
+        this.heads.push(new Headers(options.headers));
+        const { body } = options;
+        if (body !== undefined) this.sent.push(typeof body === "string" ? JSON.parse(body) : body);
         const known = this.answers[request];
         const answer = typeof known === "function" ? known() : known;
         return Promise.resolve(answer).then((body) =>
@@ -162,11 +178,15 @@ export class Living implements Disposable {
   static async of<P extends object>(
     component: ComponentType<P>,
     props: P,
-    { answers = {}, hidden = false, globals = {}, ...look }: Life = {},
+    { answers = {}, hidden = false, hash = "", kept = {}, globals = {}, ...look }: Life = {},
   ): Promise<Living> {
     const living = await Living.#loaded(answers);
     living.hidden = hidden;
     living.#put(globals);
+    Object.assign(location, { hash });
+    for (const [name, value] of Object.entries(kept)) {
+      sessionStorage.setItem(name, JSON.stringify(value));
+    }
     const { locale, viewer } = contextsOf(look);
     const inside = h(ViewerContext.Provider, { value: viewer, children: h(component, props) });
     await living.do(() =>
@@ -191,7 +211,10 @@ export class Living implements Disposable {
 
   /** Whether nobody sees the page. */
   set hidden(hidden: boolean) {
-    Object.defineProperty(this.document, "hidden", { value: hidden, configurable: true });
+    const visibilityState = hidden ? "hidden" : "visible";
+    for (const [name, value] of Object.entries({ hidden, visibilityState })) {
+      Object.defineProperty(this.document, name, { value, configurable: true });
+    }
   }
 
   #put(globals: Record<string, unknown>) {
@@ -217,6 +240,16 @@ export class Living implements Disposable {
     const due = [...this.#later.values()];
     this.#later.clear();
     await this.do(() => due.forEach((run) => run()));
+  }
+
+  /** Has what happens again and again happen once. */
+  async tick(): Promise<void> {
+    await this.do(() => this.#often.forEach((run) => run()));
+  }
+
+  /** How much is to happen again and again. */
+  get ticking(): number {
+    return this.#often.size;
   }
 
   #putOff(run: () => void): number {
@@ -248,6 +281,11 @@ export class Living implements Disposable {
   /** All elements of a selector. */
   every(selector: string): Live[] {
     return [...this.document.querySelectorAll(selector)] as unknown as Live[];
+  }
+
+  /** What the tab keeps under a name; null: nothing. */
+  kept(name: string): unknown {
+    return JSON.parse(this.#window.sessionStorage.getItem(name) ?? "null");
   }
 
   /** How often an element was led to. */
