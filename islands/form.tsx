@@ -23,6 +23,7 @@ import {
   fieldIn,
   type FormValues,
   type JsonSchema,
+  quoted,
   sourceFields,
   sourceTypes,
   valuesOf,
@@ -126,6 +127,7 @@ export function RunForm(
   };
   const set = (path: string, value: string) => change({ [path]: value });
   const startAnew = () => {
+    key.current = null;
     keep(null);
     setValues(valuesOf(initial));
     setRestored(false);
@@ -261,202 +263,205 @@ export function RunForm(
         </fieldset>
       );
   return (
-    <form
-      class={preview === null ? "columns form-columns" : "columns form-columns has-preview"}
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault();
-        if (asksForRun) void submit();
-      }}
-      onKeyDown={(event) => {
-        if (!asksForRun || event.key !== "Enter") return;
-        if (event.ctrlKey || event.metaKey) void submit();
-      }}
-    >
-      <div class="stack">
-        <div class="only-without-script">
-          <Notice kind="info" title={t("noscript.action")}>
-            <pre class="code">{`curl -X POST ${origin}/api/etl/run${header} -H 'content-type: application/json' -d '{"batch_size": 500}'`}</pre>
-          </Notice>
-        </div>
-        {from !== null && (
-          <Notice kind="info" title={t("form.from_run")}>
-            <p>
-              <a href={`/etl/runs/${from}`}>{from}</a>
-            </p>
-          </Notice>
-        )}
-        {restored && (
-          <Notice kind="info" title={t("form.restored")}>
-            <p>
-              <button type="button" class="button small" onClick={startAnew}>
-                {t("form.start_anew")}
-              </button>
-            </p>
-          </Notice>
-        )}
-        {failure !== null && (
-          <ErrorSummary
-            failure={failure}
-            targetOf={(error) => targetOf(error, fields)}
-          />
-        )}
-        {group(groups[0]!)}
-        <fieldset class="card">
-          <legend>{t("form.group_source")}</legend>
-          <div class="fields">
-            <div class="field wide">
-              <span class="field-label" id="source-type">{t("form.source_type")}</span>
-              <div class="choices" role="radiogroup" aria-labelledby="source-type">
-                {types.map((type) => (
-                  <label key={type} class="choice">
-                    <input
-                      type="radio"
-                      name="source.type"
-                      value={type}
-                      checked={type === sourceType}
-                      onChange={() => set("source.type", type)}
-                    />
-                    <span>
-                      <strong>{type}</strong>
-                      <span class="quiet">{t(`form.source_${type}` as MessageKey)}</span>
-                    </span>
-                  </label>
-                ))}
-              </div>
-            </div>
-            {sourceType === "inline" && <UploadField upload={upload} onChoose={choose} />}
-            {places.where.map(input)}
+    <>
+      <form
+        class={preview === null ? "columns form-columns" : "columns form-columns has-preview"}
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (asksForRun) void submit();
+        }}
+        onKeyDown={(event) => {
+          if (!asksForRun || event.key !== "Enter") return;
+          if (event.ctrlKey || event.metaKey) void submit();
+        }}
+      >
+        <div class="stack">
+          <div class="only-without-script">
+            <Notice kind="info" title={t("noscript.action")}>
+              <pre class="code">{`curl -X POST ${origin}/api/etl/run${header} -H 'content-type: application/json' -d '{"batch_size": 500}'`}</pre>
+            </Notice>
           </div>
-          {sourceType === "file" && (
-            <FilePicker
-              value={values["source.path"] ?? ""}
-              onChoose={(path) => {
-                change({ "source.path": path });
-                void showColumns({ source: { ...source0(conf), type: "file", path } }, null);
-              }}
+          {from !== null && (
+            <Notice kind="info" title={t("form.from_run")}>
+              <p>
+                <a href={`/etl/runs/${from}`}>{from}</a>
+              </p>
+            </Notice>
+          )}
+          {restored && (
+            <Notice kind="info" title={t("form.restored")}>
+              <p>
+                <button type="button" class="button small" onClick={startAnew}>
+                  {t("form.start_anew")}
+                </button>
+              </p>
+            </Notice>
+          )}
+          {failure !== null && (
+            <ErrorSummary
+              failure={failure}
+              targetOf={(error) => targetOf(error, fields)}
             />
           )}
-          {sourceType !== "synthetic" && (
-            <div class="found-columns only-with-script">
-              {columns === null
-                ? (
-                  <button
-                    type="button"
-                    class="button"
-                    onClick={() => showColumns()}
-                    {...operator.control(busy !== null)}
-                  >
-                    {t(busy === "columns" ? "form.previewing" : "form.show_columns")}
-                  </button>
-                )
-                : (
-                  <ColumnTable
-                    columns={columns}
-                    proposals={found!.proposals}
-                    values={values}
-                    typed={inSource.some(({ name }) => name === "columns")}
-                    onChange={set}
-                  />
-                )}
+          {group(groups[0]!)}
+          <fieldset class="card">
+            <legend>{t("form.group_source")}</legend>
+            <div class="fields">
+              <div class="field wide">
+                <span class="field-label" id="source-type">{t("form.source_type")}</span>
+                <div class="choices" role="radiogroup" aria-labelledby="source-type">
+                  {types.map((type) => (
+                    <label key={type} class="choice">
+                      <input
+                        type="radio"
+                        name="source.type"
+                        value={type}
+                        checked={type === sourceType}
+                        onChange={() => set("source.type", type)}
+                      />
+                      <span>
+                        <strong>{type}</strong>
+                        <span class="quiet">{t(`form.source_${type}` as MessageKey)}</span>
+                      </span>
+                    </label>
+                  ))}
+                </div>
+              </div>
+              {sourceType === "inline" && <UploadField upload={upload} onChoose={choose} />}
+              {places.where.map(input)}
             </div>
-          )}
-          <div class="fields more-fields">{places.what.map(input)}</div>
-          {places.how.length > 0 && (
-            <details
-              class="fold"
-              open={places.how.some(({ path }) => isTouched(path))}
-            >
-              <summary>{t("form.how_read")}</summary>
-              <div class="fields">{places.how.map(input)}</div>
-            </details>
-          )}
-        </fieldset>
-        {groups.slice(1).map(group)}
-      </div>
-      <div class="stack side">
-        <div class="card form-actions only-with-script">
-          {operator.reason !== null && <Notice kind="info" title={operator.reason} />}
-          {scheduling !== null
-            ? (
-              <>
-                <button
-                  type="button"
-                  class="button primary wide"
-                  onClick={schedule}
-                  {...admin.control(sent !== null)}
-                >
-                  <Icon name="schedules" /> {t("form.use_for_schedule")}
-                </button>
-                <p class="field-help">{t("form.slot_help")}</p>
-              </>
-            )
-            : editing === null
-            ? (
-              <button
-                type="submit"
-                class="button primary wide"
-                {...operator.control(busy !== null)}
-              >
-                <Icon name="play" /> {t(busy === "run" ? "form.asking" : "form.run")}
-              </button>
-            )
-            : (
-              <SaveConfiguration
-                conf={conf}
-                editing={editing}
-                onFailure={fail}
+            {sourceType === "file" && (
+              <FilePicker
+                value={values["source.path"] ?? ""}
+                onChoose={(path) => {
+                  change({ "source.path": path });
+                  void showColumns({ source: { ...source0(conf), type: "file", path } }, null);
+                }}
               />
             )}
-          <div class="form-actions-row">
-            <button
-              type="button"
-              class="button"
-              onClick={show}
-              {...operator.control(busy !== null)}
-            >
-              {t(busy === "preview" ? "form.previewing" : "form.preview")}
-            </button>
+            {sourceType !== "synthetic" && (
+              <div class="found-columns only-with-script">
+                {columns === null
+                  ? (
+                    <button
+                      type="button"
+                      class="button"
+                      onClick={() => showColumns()}
+                      {...operator.control(busy !== null)}
+                    >
+                      {t(busy === "columns" ? "form.previewing" : "form.show_columns")}
+                    </button>
+                  )
+                  : (
+                    <ColumnTable
+                      columns={columns}
+                      proposals={found!.proposals}
+                      values={values}
+                      typed={inSource.some(({ name }) => name === "columns")}
+                      onChange={set}
+                    />
+                  )}
+              </div>
+            )}
+            <div class="fields more-fields">{places.what.map(input)}</div>
+            {places.how.length > 0 && (
+              <details
+                class="fold"
+                open={places.how.some(({ path }) => isTouched(path))}
+              >
+                <summary>{t("form.how_read")}</summary>
+                <div class="fields">{places.how.map(input)}</div>
+              </details>
+            )}
+          </fieldset>
+          {groups.slice(1).map(group)}
+        </div>
+        <div class="stack side">
+          <div class="card form-actions only-with-script">
+            {operator.reason !== null && <Notice kind="info" title={operator.reason} />}
+            {scheduling !== null
+              ? (
+                <>
+                  <button
+                    type="button"
+                    class="button primary wide"
+                    onClick={schedule}
+                    {...admin.control(sent !== null)}
+                  >
+                    <Icon name="schedules" /> {t("form.use_for_schedule")}
+                  </button>
+                  <p class="field-help">{t("form.slot_help")}</p>
+                </>
+              )
+              : editing === null
+              ? (
+                <button
+                  type="submit"
+                  class="button primary wide"
+                  {...operator.control(busy !== null)}
+                >
+                  <Icon name="play" /> {t(busy === "run" ? "form.asking" : "form.run")}
+                </button>
+              )
+              : (
+                <SaveConfiguration
+                  conf={conf}
+                  editing={editing}
+                  onFailure={fail}
+                />
+              )}
+            <div class="form-actions-row">
+              <button
+                type="button"
+                class="button"
+                onClick={show}
+                {...operator.control(busy !== null)}
+              >
+                {t(busy === "preview" ? "form.previewing" : "form.preview")}
+              </button>
+              {asksForRun && (
+                <button
+                  type="button"
+                  class="button"
+                  onClick={() => setSaving(true)}
+                  {...admin.control()}
+                >
+                  {t("form.save")}
+                </button>
+              )}
+              {scheduling !== null && (
+                <a class="button" href={SCHEDULE_DIALOG}>{t("form.back_to_schedule")}</a>
+              )}
+            </div>
             {asksForRun && (
               <button
                 type="button"
                 class="button"
-                onClick={() => setSaving(true)}
-                {...admin.control()}
+                onClick={schedule}
+                {...admin.control(sent !== null)}
               >
-                {t("form.save")}
+                <Icon name="schedules" /> {t("form.schedule")}
               </button>
             )}
-            {scheduling !== null && (
-              <a class="button" href={SCHEDULE_DIALOG}>{t("form.back_to_schedule")}</a>
-            )}
+            <p class="field-help">{t("form.preview_help")}</p>
           </div>
-          {asksForRun && (
-            <button
-              type="button"
-              class="button"
-              onClick={schedule}
-              {...admin.control(sent !== null)}
-            >
-              <Icon name="schedules" /> {t("form.schedule")}
-            </button>
-          )}
-          <p class="field-help">{t("form.preview_help")}</p>
+          {preview !== null && <PreviewCard preview={preview} />}
+          {scheduling !== null
+            // it would have no slot
+            ? null
+            : sent === null
+            ? <Equivalents conf={conf} origin={origin} />
+            : <UploadEquivalent conf={conf} origin={origin} upload={sent} />}
         </div>
-        {preview !== null && <PreviewCard preview={preview} />}
-        {scheduling !== null
-          // it would have no slot
-          ? null
-          : sent === null
-          ? <Equivalents conf={conf} origin={origin} />
-          : <UploadEquivalent conf={conf} origin={origin} upload={sent} />}
-      </div>
+      </form>
+      {/* outside of the form, which Enter sends */}
       {saving && (
         <Dialog title={t("form.save_title")} onClose={() => setSaving(false)}>
           <SaveConfiguration conf={conf} editing={{ name: "", description: "" }} />
         </Dialog>
       )}
-    </form>
+    </>
   );
 }
 
@@ -560,7 +565,7 @@ function UploadEquivalent(
         <h2 id="equivalent-title">{t("form.equivalent")}</h2>
       </div>
       <pre class="code equivalent" tabIndex={0}>
-        <code>{`curl -X POST${header} '${withQuery(`${origin}/api/etl/run`, conf, upload)}' \\\n  -H 'content-type: ${upload.type}' \\\n  --data-binary @'${upload.file.name}'`}</code>
+        <code>{`curl -X POST${header} '${withQuery(`${origin}/api/etl/run`, conf, upload)}' \\\n  -H 'content-type: ${upload.type}' \\\n  --data-binary @${quoted(upload.file.name)}`}</code>
       </pre>
     </section>
   );
@@ -929,8 +934,17 @@ function SaveConfiguration({ conf, editing, onFailure }: SaveProps) {
     }
     setBusy(false);
   };
+  const control = admin.control(busy || name === "");
   return (
-    <div class="stack tight">
+    <div
+      class="stack tight"
+      onKeyDown={(event) => {
+        if (event.key === "Enter" && (event.target as Element).localName === "input") {
+          event.preventDefault();
+          if (!control.disabled) void save();
+        }
+      }}
+    >
       <div role="status">
         {typeof outcome === "string" && (
           <Notice kind="good" title={t("form.saved", { name: outcome })}>
@@ -969,7 +983,7 @@ function SaveConfiguration({ conf, editing, onFailure }: SaveProps) {
         type="button"
         class="button primary"
         onClick={save}
-        {...admin.control(busy || name === "")}
+        {...control}
       >
         {t("action.save")}
       </button>

@@ -794,7 +794,7 @@ function SlotsDialog({ schedule, onClose }: { schedule: ScheduleView; onClose():
       );
       setFailure(null);
     } catch (error) {
-      setFailure((error as ApiError).message);
+      if (isLast()) setFailure((error as ApiError).message);
     }
   };
   useEffect(() => void load(null), []);

@@ -344,6 +344,9 @@ function textOf(name: string, value: unknown): string {
 
 const isDeepEqual = (a: Conf, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
+/** A text as a shell takes it. */
+export const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
+
 export type Dialect = "curl" | "cli" | "sql";
 
 /** The same request from elsewhere, ready to be pasted. */
@@ -353,7 +356,7 @@ export function equivalent(
   { origin, header = "" }: { origin: string; header?: string },
 ): string {
   const json = Object.keys(conf).length === 0 ? "{}" : JSON.stringify(conf);
-  const inShell = `'${json.replaceAll("'", `'\\''`)}'`;
+  const inShell = quoted(json);
   switch (dialect) {
     case "curl":
       return `curl -X POST ${origin}/api/etl/run${header} \\\n  -H 'content-type: application/json' \\\n  -d ${inShell}`;

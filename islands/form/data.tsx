@@ -97,6 +97,8 @@ export function FilePicker({ value, onChoose }: PickerProps) {
           placeholder={t("form.find_file")}
           value={search}
           onInput={(event) => setSearch(event.currentTarget.value)}
+          // it would send the form around it
+          onKeyDown={(event) => event.key === "Enter" && event.preventDefault()}
         />
         <button
           type="button"

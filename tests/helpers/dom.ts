@@ -6,6 +6,7 @@ import { type Element, Event, HTMLElement, type HTMLInputElement, Window } from 
 import { type ComponentType, h, render } from "preact";
 import { act } from "preact/test-utils";
 import { LocaleContext, ViewerContext } from "../../islands/lib/context.tsx";
+import { parseExact } from "../../vocabulary/exact_json.ts";
 import { contextsOf, type Look } from "./pages.ts";
 
 /** An element as tests look at it, whatever its tag. */
@@ -128,7 +129,7 @@ export class Living implements Disposable {
         this.asked.push(request);
         this.heads.push(new Headers(options.headers));
         const { body } = options;
-        if (body !== undefined) this.sent.push(typeof body === "string" ? JSON.parse(body) : body);
+        if (body !== undefined) this.sent.push(typeof body === "string" ? parseExact(body) : body);
         const known = this.answers[request];
         const answer = typeof known === "function" ? known() : known;
         return Promise.resolve(answer).then((body) =>
