@@ -138,7 +138,7 @@ Deno.test("a configuration is run, and is changed in the form of a run or as JSO
   assert.equal(title(living), null);
   await press(living, `${NAME} as JSON`);
   assert.equal(title(living), `Change configuration ${NAME}`);
-  assert.equal(living.at("#editor-name"), null);
+  assert.ok(living.at("#editor-name") === null);
   assert.equal(living.at("#editor-description").value, "At night");
   assert.equal(living.at("#editor-conf").value, '{\n  "batch_size": 1\n}');
   await write(living, "description", " ");
@@ -197,7 +197,7 @@ Deno.test("a new pool begins with two slots, and what is no number is left for t
   assert.equal(title(living), "New pool");
   assert.deepEqual([held(), flag().checked], [["2", ""], false]);
   assert.equal(living.at("#editor-slots").getAttribute("inputmode"), "numeric");
-  assert.equal(living.at("#editor-description").getAttribute("inputmode"), null);
+  assert.ok(living.at("#editor-description").getAttribute("inputmode") === null);
   assert.ok(isOff(living, "Save"), "without a name");
   await write(living, "name", NAME);
   await write(living, "slots", " 12 ");
@@ -241,7 +241,7 @@ Deno.test("a thing is removed when that is confirmed, by the name it has", async
     await press(living, "Remove");
     assert.deepEqual(living.asked.slice(1), [`DELETE ${path}`, list]);
     assert.deepEqual(notices(living), [`good: ${label} is removed.`]);
-    assert.equal(living.at("tbody"), null);
+    assert.ok(living.at("tbody") === null);
   }
 });
 
