@@ -55,6 +55,13 @@ Deno.test("a file is chosen by its folders, with its size, and leaves the list",
   assert.deepEqual(list(), ["up", "One.csv 99.9 kB"]);
   await living.type(living.one("input", "Find a file"), "nowhere");
   assert.doesNotMatch(living.root.textContent, /No files here/);
+  // it would send the form around it
+  const enter = { key: "Enter" };
+  assert.ok(
+    (await living.on(living.one("input", "Find a file"), "keydown", enter)).defaultPrevented,
+  );
+  const other = await living.on(living.one("input", "Find a file"), "keydown", { key: "o" });
+  assert.ok(!other.defaultPrevented);
   await living.type(living.one("input", "Find a file"), "one");
   await living.click("button", "One.csv");
   assert.deepEqual(chosen, ["a&b/One.csv"]);

@@ -101,6 +101,11 @@ Deno.test("a list says of each schedule when it is due, why not, and what became
     [`/etl/runs/${RUN(1)}`],
   );
   assert.equal(attribute(element(living.html, "tr", 'id="row-due"'), "id"), "row-due");
+  assert.deepEqual(living.every("tbody .state").map((node) => node.className), [
+    "state is-cancelled",
+    "state is-failed",
+    "state is-queued",
+  ]);
   using empty = await page([]);
   assert.match(textOf(empty.html), /No schedule yet/);
 });
@@ -386,6 +391,10 @@ Deno.test("a schedule runs a saved configuration, or values of its own that come
   await choose(living, list, "large");
   await submit(living);
   assert.deepEqual((living.sent.at(-1) as ScheduleView).conf, { configuration: "large" });
+  // what cannot be chosen is there to be written
+  using none = await page([{ conf: { configuration: "gone" } }]);
+  await press(none, `Change ${NAME}`);
+  assert.match(value(none, "conf"), /"gone"/);
   // what overrides a configuration is more than its name
   using other = await page([{ conf: { configuration: "small", batch_size: 1 } }], {
     configurations: ["small"],
