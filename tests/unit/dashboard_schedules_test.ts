@@ -663,6 +663,9 @@ Deno.test("a count of past slots is of the times that are given now; none cannot
   await living.on(form, "submit");
   assert.deepEqual(said(), ["problem: The queue is full."]);
   assert.equal(textOf(act.outerHTML), "Count them");
+  living.answers[BACKFILL] = { runs: 3, kept: 0 };
+  await living.on(form, "submit");
+  assert.deepEqual(said(), ["info: 3 slots would be run. 0 already have runs."]);
   using viewer = await page([{}], { role: "viewer" });
   await press(viewer, `Slots of ${NAME}`);
   const title = viewer.at("dialog form [type=submit]").getAttribute("title");
