@@ -120,7 +120,8 @@ Deno.test("a configuration is run, and is changed in the form of a run or as JSO
     answers: {
       [RUNS]: () => run.promise,
       [`PUT /api/configurations/${CODED}`]: {},
-      "GET /etl/data/configurations": { items: [{ name: NAME, conf: { batch_size: 2 } }] },
+      "GET /etl/data/configurations": () =>
+        new Response(`{"items": [{"name": "${NAME}", "conf": {"n": 1.10}}]}`),
     },
   });
   await press(living, `Run ${NAME} now`);
@@ -150,7 +151,7 @@ Deno.test("a configuration is run, and is changed in the form of a run or as JSO
   );
   assert.equal(title(living), null);
   assert.deepEqual(notices(living), [`good: ${NAME} is saved.`]);
-  assert.deepEqual(rows(living), [`${NAME} {"batch_size":2} –`]);
+  assert.deepEqual(rows(living), [`${NAME} {"n":1.10} –`]);
   living.answers[RUNS] = refused("The pool is gone.");
   await press(living, `Run ${NAME} now`);
   assert.deepEqual(notices(living), ["problem: The pool is gone."]);

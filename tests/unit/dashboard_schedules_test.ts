@@ -232,9 +232,11 @@ const write = async (living: Living, texts: Record<string, string>) => {
 };
 
 Deno.test("a new schedule begins with what fits most, and is sent as it was written", async () => {
+  const digits = "12345678901234567890";
+  const exact = JSON.stringify(listed({ conf: { id: digits } })).replace(`"${digits}"`, digits);
   using living = await page([], {
     zone: "Asia/Tokyo",
-    answers: { [`PUT ${at("")}`]: {}, [LIST]: listed({}) },
+    answers: { [`PUT ${at("")}`]: {}, [LIST]: () => new Response(exact) },
   });
   await press(living, "New schedule");
   assert.equal(title(living), "New schedule");
@@ -264,6 +266,9 @@ Deno.test("a new schedule begins with what fits most, and is sent as it was writ
   assert.equal(title(living), null);
   assert.deepEqual(notices(living), [`good: ${NAME} is saved.`]);
   assert.equal(rows(living).length, 1);
+  // no digit of what was looked up again is lost
+  await press(living, `Change ${NAME}`);
+  assert.match(value(living, "conf"), /"id": 12345678901234567890\n/);
 });
 
 Deno.test("a schedule is changed from what it is", async () => {
