@@ -131,7 +131,6 @@ export function RunForm(
     keep(null);
     setValues(valuesOf(initial));
     setRestored(false);
-    setFound(null);
     setPreview(null);
     setFailure(null);
   };

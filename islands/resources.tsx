@@ -712,7 +712,6 @@ function initialTexts(spec: ResourceSpec, row: Row | null): Record<string, strin
   return Object.fromEntries(spec.fields.map((field) => {
     if (row === null) return [field.name, field.initial ?? ""];
     const value = row[field.name];
-    if (value === undefined) return [field.name, ""];
     return [
       field.name,
       ["json", "typed"].includes(field.kind)

@@ -178,6 +178,13 @@ Deno.test("what was typed is there again in this tab, and a fresh start forgets 
   await write(living, "run_label", "x");
   await write(living, "run_label", "");
   assert.equal(living.kept("etl_form"), null, "nothing is no draft");
+  using other = await form({
+    kept: { etl_form: { run_label: "mine" } },
+    answers: { [PREVIEW]: preview() },
+  });
+  await press(other, "Preview");
+  await press(other, "Start again");
+  assert.equal(other.every(".preview").length, 0);
 });
 
 Deno.test("a form that begins with something neither takes a draft nor leaves one", async () => {
@@ -347,36 +354,42 @@ Deno.test("the columns of a file that is picked say key and types, until it is a
 });
 
 Deno.test("what is answered of a source that was left is not shown, and what comes late fails for nobody", async () => {
-  const [old, now] = [Promise.withResolvers(), Promise.withResolvers()];
-  using living = await form({
-    conf: { source: { type: "file", path: "b.csv" } },
-    answers: {
-      [FILES]: { entries: [{ name: "a.csv", folder: false, bytes: 1 }], more: false },
-      [PREVIEW]: () => old.promise,
-    },
-  });
-  await press(living, "Show the columns");
-  assert.equal(textOf(button(living, "Reading").outerHTML), "Reading");
-  assert.ok(isOff(living, "Reading"));
-  living.answers[PREVIEW] = () => now.promise;
-  await press(living, "Choose a file");
-  await press(living, "a.csv 0 kB");
-  await living.do(() => old.resolve(refused("Too late.")()));
-  assert.deepEqual(notices(living), []);
-  assert.ok(isOff(living, "Preview"), "the newer one is still read");
-  await living.do(() => now.resolve(preview()));
-  assert.deepEqual(columnNames(living), ["id", "price"]);
-  assert.ok(!isOff(living, "Preview"));
-  // an older preview takes the place of nothing
-  const late = Promise.withResolvers();
-  living.answers[PREVIEW] = () => late.promise;
-  await press(living, "Preview");
-  living.answers[PREVIEW] = preview({ fields: ["n"], events: [event(0, { n: 1 })] as never });
-  await press(living, "Choose a file");
-  await press(living, "a.csv 0 kB");
-  await living.do(() => late.resolve(preview({ sampled: 99 })));
-  assert.ok(living.at(".preview") === null);
-  assert.deepEqual(columnNames(living), ["n"]);
+  const picked = { entries: [{ name: "a.csv", folder: false, bytes: 1 }], more: false };
+  const conf = { source: { type: "file", path: "b.csv" } };
+  const older = preview({ sampled: 99, fields: ["old"], events: [event(0, { old: 1 })] as never });
+  const pick = async (living: Living, answer: unknown) => {
+    living.answers[PREVIEW] = answer;
+    await press(living, "Choose a file");
+    await press(living, "a.csv 0 kB");
+  };
+  for (const outcome of [refused("Too late."), () => older]) {
+    const [old, now] = [Promise.withResolvers(), Promise.withResolvers()];
+    using living = await form({ conf, answers: { [FILES]: picked, [PREVIEW]: () => old.promise } });
+    await press(living, "Show the columns");
+    assert.ok(isOff(living, "Reading"));
+    await pick(living, () => now.promise);
+    await living.do(() => old.resolve(outcome()));
+    assert.deepEqual(notices(living), []);
+    assert.ok(isOff(living, "Preview"), "the newer one is still read");
+    await living.do(() => now.resolve(preview()));
+    assert.deepEqual(columnNames(living), ["id", "price"]);
+    assert.ok(!isOff(living, "Preview"));
+    // an older preview takes the place of nothing
+    const late = Promise.withResolvers();
+    living.answers[PREVIEW] = () => late.promise;
+    await press(living, "Preview");
+    await pick(living, preview({ fields: ["n"], events: [event(0, { n: 1 })] as never }));
+    await living.do(() => late.resolve(outcome()));
+    assert.equal(living.every(".preview").length, 0);
+    assert.deepEqual([columnNames(living), notices(living)], [["n"], []]);
+    // a run that is refused is no question that something newer answers
+    const run = Promise.withResolvers();
+    living.answers[RUNS] = () => run.promise;
+    await submit(living);
+    await pick(living, preview());
+    await living.do(() => run.resolve(refused("It is away.")()));
+    assert.deepEqual(notices(living), ["problem: It is away."]);
+  }
 });
 
 Deno.test("a preview that fails for a wrong key tells the columns there are", async () => {
@@ -448,6 +461,7 @@ Deno.test("a file of one's own is sent with its values in the address, and is ne
   await submit(living);
   assert.deepEqual(asked(), ["/api/etl/run", true]);
   assert.equal(living.sent.at(-1), file);
+  assert.equal(living.heads.at(-1)!.get("content-type"), "text/csv");
   const first = key(living);
   // another file is another run
   await upload(living, new File(["a\n"], "b.csv"));
@@ -464,6 +478,10 @@ Deno.test("a file of one's own is sent with its values in the address, and is ne
     assert.match(living.at("#field-source-records-error").textContent, /^Choose a file, or give/);
   }
   assert.equal(living.asked.length, before);
+  await upload(living, file);
+  await submit(living);
+  assert.deepEqual(asked(), ["/api/etl/run", true], "a file is enough");
+  await upload(living);
   await write(living, "source.records", '[{"a": 1}]');
   await submit(living);
   assert.equal(living.asked.at(-1), RUNS);
@@ -578,6 +596,8 @@ Deno.test("what a schedule runs is chosen from what its dialog held, and goes ba
   assert.deepEqual(empty.asked, [PREVIEW]);
   // and from the form of a run
   using run = await form({ conf: { batch_size: 1 }, kept: { etl_schedule: { conf: {}, texts } } });
+  await press(run, "Preview");
+  assert.deepEqual(run.asked, [PREVIEW], "a run has no slot");
   await press(run, "Schedule this");
   assert.deepEqual(run.kept("etl_schedule"), { conf: { batch_size: 1 } });
   assert.deepEqual(run.went, ["/etl/schedules#draft"]);
