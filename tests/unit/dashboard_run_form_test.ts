@@ -374,6 +374,14 @@ Deno.test("what is answered of a source that was left is not shown, and what com
     await living.do(() => now.resolve(preview()));
     assert.deepEqual(columnNames(living), ["id", "price"]);
     assert.ok(!isOff(living, "Preview"));
+    // nor does what comes later still take its place
+    const last = Promise.withResolvers();
+    living.answers[PREVIEW] = () => last.promise;
+    await write(living, "source.path", "c.csv");
+    await press(living, "Show the columns");
+    await pick(living, preview());
+    await living.do(() => last.resolve(outcome()));
+    assert.deepEqual([columnNames(living), notices(living)], [["id", "price"], []]);
     // an older preview takes the place of nothing
     const late = Promise.withResolvers();
     living.answers[PREVIEW] = () => late.promise;
