@@ -340,6 +340,7 @@ Deno.test("the columns of a file that is picked say key and types, until it is a
   assert.ok(living.at("#field-source-key-error") === null);
   await write(living, "source.key", '["id", "day", 3]');
   assert.match(living.at("#field-source-key-error").textContent, /^day is not a column/);
+  assert.ok(button(living, "Use the proposed type"));
   await press(living, "Use numeric");
   assert.match(textOf(living.at(".equivalent").outerHTML), /"columns":\{"price":"numeric"\}/);
   // of another file they are not
