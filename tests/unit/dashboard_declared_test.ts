@@ -44,6 +44,11 @@ Deno.test("an event type is a fixed text or a field of the records, and goes fro
   await choose(page, kind, "text");
   assert.equal(input.value, "sold");
   assert.deepEqual(given, ["order", '{"field":"order"}', "", '{"field":"sold"}', "sold"]);
+  // so it is of a field that was given
+  const { living: other } = await living(TextOrField, '{"field":"a"}', props);
+  using __ = other;
+  await other.type(other.at("#type"), "");
+  assert.equal(other.one("select", "event_type: fixed text or a field").value, "field");
 });
 
 Deno.test("a time is a field and how it is written, which stays while another is named", async () => {
