@@ -114,7 +114,7 @@ Deno.test("what is wrong with a run is listed first, each with its field, and sa
       [RUNS]: refused("3 values are wrong.", [
         { field: "batch_size", message: "must be a number", expected: "1 to 9" },
         { field: "source.key[0]", message: "must be one of a, b", expected: "a, b" },
-        { field: "else", message: "is unknown" },
+        { field: "chunk_sizes", message: "is unknown" },
       ]),
     },
   });
@@ -124,7 +124,7 @@ Deno.test("what is wrong with a run is listed first, each with its field, and sa
     "3 values are wrong",
     "batch_size must be a number",
     "source.key[0] must be one of a, b",
-    "else is unknown",
+    "chunk_sizes is unknown",
   ]);
   assert.deepEqual([...summary.querySelectorAll("a")].map((each) => each.getAttribute("href")), [
     "#field-batch_size",
@@ -419,6 +419,11 @@ Deno.test("a preview that fails for a wrong key tells the columns there are", as
   assert.deepEqual(columnNames(living), ["id", "price"]);
   await press(living, "Preview");
   assert.equal(living.asked.length, 3, "the columns are known");
+  // of no records nobody knows the columns
+  living.answers[PREVIEW] = preview({ events: [] });
+  await write(living, "source.path", "empty.csv");
+  await press(living, "Show the columns");
+  assert.deepEqual([columnNames(living), living.every(".field-error").length], [[], 0]);
   // columns that cannot be read do not matter where the preview is there
   asked = 1;
   living.answers[PREVIEW] = () => asked++ === 1 ? preview() : refused("No.")();
@@ -615,7 +620,12 @@ Deno.test("what a schedule runs is chosen from what its dialog held, and goes ba
 Deno.test("a field is a list where it takes what is there, otherwise a text with what is known", async () => {
   using living = await form({
     conf: { suite: "gone", pool: "p" },
-    known: { pool: ["p", "default_pool"], suite: ["s"], run_label: ["a", "b"] },
+    known: {
+      pool: ["p", "default_pool"],
+      suite: ["s"],
+      configuration: ["c"],
+      run_label: ["a", "b"],
+    },
   });
   const options = (path: string) =>
     [...field(living, path).querySelectorAll("option")].map((each) => each.textContent);
@@ -624,6 +634,7 @@ Deno.test("a field is a list where it takes what is there, otherwise a text with
   assert.deepEqual([field(living, "suite").localName, field(living, "suite").value], [
     ...["input", "gone"],
   ]);
+  assert.deepEqual(options("configuration"), ["Not given", "c"]);
   const label = field(living, "run_label");
   assert.equal(label.getAttribute("list"), "field-run_label-known");
   const hints = living.every("#field-run_label-known option").map((each) => each.value);
