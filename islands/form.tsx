@@ -475,7 +475,7 @@ interface Found {
 /** Members of a source that say what becomes of its records, not where or how they are read. */
 const MAPPING = ["name", "key", "event_type", "occurred_at", "version", "columns"];
 
-/** Fields that say where records are, beside those that a source cannot do without. */
+/** Fields that say where records are; those that a source cannot do without are among them. */
 const WHERE = [
   "records",
   "connection",
@@ -492,8 +492,8 @@ const WHERE = [
 
 /** The fields of a source in three groups: where its records are, what they become, how they are read. */
 function placesOf(fields: Field[]): Record<"where" | "what" | "how", Field[]> {
-  const place = ({ name, required }: Field) =>
-    required || WHERE.includes(name) ? "where" : MAPPING.includes(name) ? "what" : "how";
+  const place = ({ name }: Field) =>
+    WHERE.includes(name) ? "where" : MAPPING.includes(name) ? "what" : "how";
   return {
     where: fields.filter((field) => place(field) === "where"),
     what: fields.filter((field) => place(field) === "what"),
