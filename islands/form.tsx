@@ -92,7 +92,7 @@ export function RunForm(
   const sourceType = values["source.type"] ?? types[0]!;
   const inSource = useMemo(() => sourceFields(schema, sourceType), [sourceType]);
   const fields = [...inSource, ...groups.flatMap((group) => group.fields)];
-  const conf = { ...withoutValue(initial, values), ...confOf(fields, values, sourceType) };
+  const conf = { ...withoutValue(initial), ...confOf(fields, values, sourceType) };
   const places = placesOf(inSource.filter(({ name }) => upload === null || name !== "records"));
   const sent = sourceType === "inline" ? upload : null;
   const source = sourceOf(conf, sent);
@@ -990,10 +990,8 @@ function SaveConfiguration({ conf, editing, onFailure }: SaveProps) {
   );
 }
 
-/** The parameters that a conf says have no value, and that the form has not given one. */
-const withoutValue = (conf: Conf, values: FormValues): Conf =>
-  Object.fromEntries(
-    Object.entries(conf).filter(([name, value]) => value === null && !values[name]),
-  );
+/** The parameters that a conf says have no value. */
+const withoutValue = (conf: Conf): Conf =>
+  Object.fromEntries(Object.entries(conf).filter(([, value]) => value === null));
 
 mount("form", RunForm);
