@@ -24,7 +24,7 @@ interface ValueProps {
 export function TextOrField({ common, name, value, known, onChange }: ValueProps) {
   const { t } = useLocale();
   const field = fieldIn(value)?.field;
-  const [wantsField, setWantsField] = useState(field !== undefined);
+  const [wantsField, setWantsField] = useState(false);
   const isField = value === "" ? wantsField : field !== undefined;
   const list = `${common.id}-fields`;
   const write = (text: string, isField: boolean) => {

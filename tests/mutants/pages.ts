@@ -4261,14 +4261,6 @@ export const PAGES: Mutant[] = [
     tests: ["unit/dashboard_run_form_test.ts", "unit/dashboard_schedules_test.ts"],
   },
   {
-    id: "pages/form-field-cleared",
-    file: "islands/form/declared.tsx",
-    find: "useState(field !== undefined);",
-    replace: "useState(false);",
-    breaks: "an event type from a field stays one while another is named",
-    tests: ["unit/dashboard_declared_test.ts"],
-  },
-  {
     id: "pages/form-field-chosen",
     file: "islands/form/declared.tsx",
     find: 'write(field ?? value, currentTarget.value === "field")',
@@ -4459,5 +4451,13 @@ export const PAGES: Mutant[] = [
     replace: 't("form.use_types", { n: proposals.length })',
     breaks: "proposed types leave no row without a name",
     tests: ["unit/dashboard_declared_test.ts"],
+  },
+  {
+    id: "pages/draft-digits",
+    file: "islands/form/draft.ts",
+    find: "parseExact(sessionStorage",
+    replace: "JSON.parse(sessionStorage",
+    breaks: "what a schedule runs keeps each digit between its dialog and the form",
+    tests: ["unit/dashboard_schedules_test.ts"],
   },
 ];

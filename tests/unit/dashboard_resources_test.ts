@@ -280,6 +280,7 @@ Deno.test("a variable is a text, a number, yes or no, or JSON, and stays what it
     await type("text")(living);
     assert.equal(text(living), "true");
   });
+  await edit(true, (living) => choose(living, living.at("#editor-value"), "false"));
   await edit("7", async (living) => {
     await type("number")(living);
     assert.equal(living.at("#editor-value").getAttribute("inputmode"), "decimal");
@@ -294,6 +295,7 @@ Deno.test("a variable is a text, a number, yes or no, or JSON, and stays what it
     '{"value":"a \\"b\\""}',
     '{"value":true}',
     '{"value":"true"}',
+    '{"value":false}',
     '{"value":0.50}',
     '{"value":[12345678901234567890]}',
   ]);
@@ -304,7 +306,7 @@ Deno.test("a variable is a text, a number, yes or no, or JSON, and stays what it
   await wrong(7, "seven", /^seven is not a number: /);
   await wrong(7, "", /^– is not a number: /);
   await wrong([7], " [7", /^This is not JSON: /);
-  assert.equal(sent.length, 5);
+  assert.equal(sent.length, 6);
 });
 
 Deno.test("a suite is looked up before it is changed, and nothing is saved in its place meanwhile", async () => {

@@ -317,7 +317,10 @@ Deno.test("the columns of a file that is picked say key and types, until it is a
     conf: { source: { type: "file", path: "b.csv", key: "no", format: "csv" } },
     answers: {
       [FILES]: { entries: [{ name: "a.csv", folder: false, bytes: 1 }], more: false },
-      [PREVIEW]: preview({ columns: [proposal as never] }),
+      [PREVIEW]: preview({
+        columns: [proposal as never],
+        events: [event(0, { id: 1, price: "2,5", place: { city: "x" } })] as never,
+      }),
     },
   });
   assert.deepEqual(columnNames(living), []);
@@ -325,13 +328,13 @@ Deno.test("the columns of a file that is picked say key and types, until it is a
   await press(living, "a.csv 0 kB");
   assert.equal(field(living, "source.path").value, "a.csv");
   assert.deepEqual(living.sent, [{ source: { type: "file", path: "a.csv", format: "csv" } }]);
-  assert.deepEqual(columnNames(living), ["id", "price"]);
+  assert.deepEqual(columnNames(living), ["id", "price", "place.city"]);
   assert.equal(
     living.at("#field-source-key-error").textContent,
-    "no is not a column; columns are: id, price",
+    "no is not a column; columns are: id, price, place.city",
   );
   const known = living.every("#field-source-key-known option").map((each) => each.value);
-  assert.deepEqual(known, ["id", "price"]);
+  assert.deepEqual(known, ["id", "price", "place.city"]);
   await write(living, "source.key", "");
   const box = living.one("input", "id is (part of) the key");
   Object.assign(box, { checked: true });
@@ -351,7 +354,15 @@ Deno.test("the columns of a file that is picked say key and types, until it is a
   await press(living, "Show the columns");
   assert.deepEqual(notices(living), ["problem: No such file."]);
   await write(living, "source.path", "a.csv");
-  assert.deepEqual(columnNames(living), ["id", "price"], "they are known");
+  assert.deepEqual(columnNames(living), ["id", "price", "place.city"], "they are known");
+  // they are the file's in whatever order the form writes how it is read
+  using other = await form({
+    conf: { source: { type: "file", format: "csv" } },
+    answers: { [FILES]: living.answers[FILES], [PREVIEW]: preview() },
+  });
+  await press(other, "Choose a file");
+  await press(other, "a.csv 0 kB");
+  assert.deepEqual(columnNames(other), ["id", "price"]);
 });
 
 Deno.test("what is answered of a source that was left is not shown, and what comes late fails for nobody", async () => {

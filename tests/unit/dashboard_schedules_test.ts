@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { ScheduleList, type ScheduleView, type SlotView } from "../../islands/schedules.tsx";
+import { parseExact } from "../../vocabulary/exact_json.ts";
 import { type Life, type Live, Living } from "../helpers/dom.ts";
 import { attribute, element, elements, RUN, textOf, texts } from "../helpers/pages.ts";
 
@@ -440,7 +441,7 @@ Deno.test("what a schedule runs is chosen in the form, with the dialog as it was
 Deno.test("a dialog goes on where the form was opened, and begins as ever afterwards", async () => {
   const kept = (more: object) => ({
     etl_schedule: {
-      conf: { batch_size: 9, overlap: "cancel" },
+      conf: parseExact('{"batch_size": 12345678901234567890, "overlap": "cancel"}'),
       texts: { name: "new", cron: "@hourly", overlap: "skip" },
       ...more,
     },
@@ -449,7 +450,7 @@ Deno.test("a dialog goes on where the form was opened, and begins as ever afterw
     ["cron", "overlap", "conf"].map((name) => value(living, name).replace(/\s/g, ""));
   using living = await page([{}], { hash: "#draft", kept: kept({ schedule: NAME }) });
   assert.equal(title(living), `Change ${NAME}`);
-  assert.deepEqual(look(living), ["@hourly", "cancel", '{"batch_size":9}']);
+  assert.deepEqual(look(living), ["@hourly", "cancel", '{"batch_size":12345678901234567890}']);
   assert.equal(living.kept("etl_schedule"), null, "once");
   await press(living, "Close");
   await press(living, `Change ${NAME}`);
