@@ -85,7 +85,7 @@ export async function finishRows(
   };
   await Deno.mkdir(dir, { recursive: true });
   const { slices } = await planSource(conf, context);
-  using writer = await SpillWriter.open({
+  using writer = SpillWriter.open({
     dir,
     chunkNo: 0,
     runId: RUN_ID,
@@ -122,7 +122,7 @@ export async function finishRows(
     }
   }
   const { counts } = chain;
-  await writer.finish({ maker: "bench", counts, stageMs: {} });
+  writer.finish({ maker: "bench", counts, stageMs: {} });
   lap.end("chunk");
   const rowsBytes = (await text.stat()).size;
   return { rowsPath, records: counts.records_read, rowsBytes, stages: lap.stages };

@@ -187,13 +187,13 @@ const KEYS_WITHOUT_TABLE = 5_000;
  */
 export async function keysToLookUp(
   client: Client,
-  keys: { blocks: AsyncIterable<Uint8Array>; count: number },
+  keys: { blocks: Iterable<Uint8Array>; count: number },
   { prefer }: { prefer: boolean },
 ): Promise<KeySet> {
   const settings = `${LARGE_JOINS}${prefer ? `; ${LOOKUPS}` : ""}`;
   if (keys.count <= KEYS_WITHOUT_TABLE) {
     await client.query(settings);
-    return await sentKeys(keys.blocks);
+    return sentKeys(keys.blocks);
   }
   await client.query(
     `create temp table etl_looked_up (${KEY_TABLE}) on commit drop; ${settings}`,
@@ -203,11 +203,11 @@ export async function keysToLookUp(
 }
 
 /** The same rows as copyKeys() would make: each column as the text of an array. */
-async function sentKeys(blocks: AsyncIterable<Uint8Array>): Promise<KeySet> {
+function sentKeys(blocks: Iterable<Uint8Array>): KeySet {
   // the first key may begin with a byte order mark
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   let text = "";
-  for await (const block of blocks) text += decoder.decode(block, { stream: true });
+  for (const block of blocks) text += decoder.decode(block, { stream: true });
   const columns = KEY_COLUMNS.map(() => "{");
   for (const line of text.split("\n")) {
     if (line === "") continue;
@@ -283,7 +283,7 @@ export async function dropKeyTable(client: Client, table: string): Promise<void>
 export async function copyKeys(
   client: Client,
   table: string,
-  blocks: AsyncIterable<Uint8Array>,
+  blocks: Iterable<Uint8Array>,
 ): Promise<void> {
   await copyIn(client, `copy ${table} (${KEY_COLUMNS.join(", ")}) from stdin`, blocks);
 }

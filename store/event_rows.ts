@@ -66,7 +66,7 @@ export function orNone(version: string | null): string {
 export async function copyRows(
   client: Client,
   { table, layout }: { table: string; layout: RowLayout },
-  blocks: AsyncIterable<Uint8Array>,
+  blocks: Iterable<Uint8Array>,
 ): Promise<number> {
   const columns = layout.columns.join(", ");
   return await copyIn(client, `copy ${table} (${columns}) from stdin (format binary)`, blocks);

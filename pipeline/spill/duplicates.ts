@@ -84,15 +84,15 @@ export async function writeRepeated(
   for await (
     const { chunkNo, positions } of possibleDuplicates(owner.spillDir, chunks, options)
   ) {
-    await writePositions(owner, chunkNo, "repeated", positions, { append: found.has(chunkNo) });
+    writePositions(owner, chunkNo, "repeated", positions, { append: found.has(chunkNo) });
     found.add(chunkNo);
   }
   return found;
 }
 
 /** What `writeRepeated` has written of a chunk, sorted: each pass has added positions of its own. */
-export async function readRepeated(owner: PositionsOwner, chunkNo: number): Promise<Int32Array> {
-  return (await readPositions(owner, chunkNo, "repeated")).sort();
+export function readRepeated(owner: PositionsOwner, chunkNo: number): Int32Array {
+  return readPositions(owner, chunkNo, "repeated").sort();
 }
 
 /** The entries of some groups of a chunk: from the first number on, before the second. */

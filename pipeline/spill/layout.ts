@@ -24,6 +24,9 @@ import type { Plain } from "../sources/source.ts";
  * attempts on one directory (a server that was taken for dead may go on) never mix theirs.
  *
  * A position is the number of a row in .rows and of a line in .keys.
+ *
+ * Workers, which do nothing else meanwhile, read and write with calls that wait: a small file is in the memory of the system,
+ * and the way through the threads of Deno takes longer than it does.
  */
 export interface SpillMeta {
   chunkNo: number;
@@ -126,21 +129,18 @@ function positionsFile(owner: PositionsOwner, chunkNo: number, kind: PositionsKi
  * The spill of a chunk if this server holds it whole and the same maker made
  * it. Of a published chunk the keys are enough: its rows are in the table.
  */
-export async function readMeta(
+export function readMeta(
   dir: string,
   chunkNo: number,
   { maker, published }: { maker: string; published: boolean },
-): Promise<SpillMeta | null> {
+): SpillMeta | null {
   try {
-    const meta: SpillMeta = JSON.parse(await Deno.readTextFile(chunkFile(dir, chunkNo, "json")));
-    const [rows, keys, hash, present] = await Promise.all([
-      Deno.stat(chunkFile(dir, chunkNo, "rows")),
-      Deno.stat(chunkFile(dir, chunkNo, "keys")),
-      Deno.stat(chunkFile(dir, chunkNo, "hash")),
-      meta.presentBytes === 0 ? { size: 0 } : Deno.stat(chunkFile(dir, chunkNo, "present")),
-    ]);
-    const whole = (published || rows.size === meta.rowsBytes) && keys.size === meta.keysBytes &&
-      hash.size === hashFileBytes(meta.events) && present.size === meta.presentBytes;
+    const meta: SpillMeta = JSON.parse(Deno.readTextFileSync(chunkFile(dir, chunkNo, "json")));
+    const size = (kind: ChunkFileKind) => Deno.statSync(chunkFile(dir, chunkNo, kind)).size;
+    const rows = size("rows");
+    const whole = (published || rows === meta.rowsBytes) && size("keys") === meta.keysBytes &&
+      size("hash") === hashFileBytes(meta.events) &&
+      (meta.presentBytes === 0 || size("present") === meta.presentBytes);
     return whole && meta.maker === maker ? meta : null;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof SyntaxError) return null;
@@ -149,28 +149,28 @@ export async function readMeta(
 }
 
 /** Writes positions; `append` adds them to those that are there. */
-export async function writePositions(
+export function writePositions(
   owner: PositionsOwner,
   chunkNo: number,
   kind: PositionsKind,
   positions: Int32Array,
   { append = false } = {},
-): Promise<void> {
+): void {
   const { buffer, byteOffset, byteLength } = positions;
   const bytes = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
   try {
-    await Deno.writeFile(positionsFile(owner, chunkNo, kind), bytes, { append });
+    Deno.writeFileSync(positionsFile(owner, chunkNo, kind), bytes, { append });
   } catch (error) {
     throw diskProblem(error, owner.spillDir);
   }
 }
 
-export async function readPositions(
+export function readPositions(
   owner: PositionsOwner,
   chunkNo: number,
   kind: PositionsKind,
-): Promise<Int32Array> {
-  const bytes = await Deno.readFile(positionsFile(owner, chunkNo, kind));
+): Int32Array {
+  const bytes = Deno.readFileSync(positionsFile(owner, chunkNo, kind));
   return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
 }
 

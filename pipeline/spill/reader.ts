@@ -12,17 +12,17 @@ export interface ReadOptions {
 }
 
 /** Yields a chunk's rows, all or the chosen ones, as one binary COPY. A block is only lent: the next takes its memory. */
-export async function* readRows(
+export function* readRows(
   dir: string,
   chunkNo: number,
   options: ReadOptions = {},
-): AsyncGenerator<Uint8Array> {
+): Generator<Uint8Array> {
   const { positions, blockBytes = 1 << 18 } = options;
-  using file = await Deno.open(chunkFile(dir, chunkNo, "rows"));
+  using file = Deno.openSync(chunkFile(dir, chunkNo, "rows"));
   yield COPY_HEADER;
   const ranges = positions === undefined
-    ? [{ from: 0, to: (await file.stat()).size }]
-    : byteRanges(await readEnds(dir, chunkNo), positions);
+    ? [{ from: 0, to: file.statSync().size }]
+    : byteRanges(readEnds(dir, chunkNo), positions);
   // read and sent in whole blocks, however small the ranges: a system call or a message for each row costs more than the row
   const block = new Uint8Array(blockBytes);
   let [start, end] = [0, 0];
@@ -31,8 +31,8 @@ export async function* readRows(
   for (const { from, to } of ranges) {
     for (let at = from; at < to;) {
       if (at >= end) {
-        await file.seek(at, Deno.SeekMode.Start);
-        const size = await file.read(block);
+        file.seekSync(at, Deno.SeekMode.Start);
+        const size = file.readSync(block);
         if (size === null) throw new Error(`${chunkFile(dir, chunkNo, "rows")} ends too early`);
         [start, end] = [at, at + size];
       }
@@ -63,34 +63,34 @@ function* byteRanges(
 }
 
 /** Yields the keys of a chunk's rejected records, as far as they could be read; there must be some. */
-export async function* readPresent(dir: string, chunkNo: number): AsyncGenerator<Uint8Array> {
-  using file = await Deno.open(chunkFile(dir, chunkNo, "present"));
+export function* readPresent(dir: string, chunkNo: number): Generator<Uint8Array> {
+  using file = Deno.openSync(chunkFile(dir, chunkNo, "present"));
   const buffer = new Uint8Array(1 << 18);
   for (;;) {
-    const size = await file.read(buffer);
+    const size = file.readSync(buffer);
     if (size === null) return;
     yield buffer.subarray(0, size);
   }
 }
 
-async function readEnds(dir: string, chunkNo: number): Promise<Float64Array> {
-  const bytes = await Deno.readFile(chunkFile(dir, chunkNo, "ends"));
+function readEnds(dir: string, chunkNo: number): Float64Array {
+  const bytes = Deno.readFileSync(chunkFile(dir, chunkNo, "ends"));
   return new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
 }
 
 /** Yields the lines of a chunk's keys as blocks of bytes, all of them or the chosen ones. A block is only lent, as of rows. */
-export async function* readKeys(
+export function* readKeys(
   dir: string,
   chunkNo: number,
   options: ReadOptions = {},
-): AsyncGenerator<Uint8Array> {
+): Generator<Uint8Array> {
   const { positions, blockBytes = 1 << 18 } = options;
-  using file = await Deno.open(chunkFile(dir, chunkNo, "keys"));
+  using file = Deno.openSync(chunkFile(dir, chunkNo, "keys"));
   const buffer = new Uint8Array(blockBytes);
   let line = 0;
   let next = 0;
   for (;;) {
-    const size = await file.read(buffer);
+    const size = file.readSync(buffer);
     if (size === null) return;
     const block = buffer.subarray(0, size);
     if (positions === undefined) {
@@ -116,8 +116,8 @@ export async function* readKeys(
 }
 
 /** A digest of a chunk's positions, keys, fingerprints and versions: what resolve knows of it. */
-export async function keysDigest(dir: string, chunkNo: number): Promise<string> {
+export function keysDigest(dir: string, chunkNo: number): string {
   const hash = createHash("sha256");
-  for await (const block of readKeys(dir, chunkNo)) hash.update(block);
+  for (const block of readKeys(dir, chunkNo)) hash.update(block);
   return hash.digest("hex");
 }

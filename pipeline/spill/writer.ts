@@ -49,14 +49,14 @@ export class SpillWriter {
     this.#lines = new KeyLines(options.chunkNo);
   }
 
-  static async open(options: SpillWriterOptions): Promise<SpillWriter> {
+  static open(options: SpillWriterOptions): SpillWriter {
     const { dir, chunkNo } = options;
     const tag = crypto.randomUUID().slice(0, 8);
     const create = { write: true, createNew: true };
     try {
-      const rows = await Deno.open(unfinished(dir, chunkNo, "rows", tag), create);
+      const rows = Deno.openSync(unfinished(dir, chunkNo, "rows", tag), create);
       try {
-        const keys = await Deno.open(unfinished(dir, chunkNo, "keys", tag), create);
+        const keys = Deno.openSync(unfinished(dir, chunkNo, "keys", tag), create);
         return new SpillWriter(options, { tag, rows, keys });
       } catch (error) {
         rows.close();
@@ -103,14 +103,14 @@ export class SpillWriter {
   }
 
   /** Completes the spill; the chunk can be published from it. */
-  async finish(
+  finish(
     { present = "", ...rest }:
       & Pick<SpillMeta, "maker" | "counts" | "stageMs" | "validation">
       & {
         /** Lines of {@linkcode presentLine}, of rejected records. */
         present?: string;
       },
-  ): Promise<SpillMeta> {
+  ): SpillMeta {
     const { dir, chunkNo } = this.#options;
     this.#flush();
     const meta: SpillMeta = {
@@ -123,16 +123,16 @@ export class SpillWriter {
     };
     try {
       const used = this.#hashes.subarray(0, this.#events * 2);
-      await Deno.writeFile(this.#file("hash"), groupHashes(used));
-      await Deno.writeFile(
+      Deno.writeFileSync(this.#file("hash"), groupHashes(used));
+      Deno.writeFileSync(
         this.#file("ends"),
         new Uint8Array(this.#ends.buffer, 0, this.#events * 8),
       );
-      if (present !== "") await Deno.writeTextFile(this.#file("present"), present);
-      await Deno.writeTextFile(this.#file("json"), JSON.stringify(meta));
+      if (present !== "") Deno.writeTextFileSync(this.#file("present"), present);
+      Deno.writeTextFileSync(this.#file("json"), JSON.stringify(meta));
       for (const kind of FILES) {
         if (kind === "present" && present === "") continue;
-        await Deno.rename(this.#file(kind), chunkFile(dir, chunkNo, kind));
+        Deno.renameSync(this.#file(kind), chunkFile(dir, chunkNo, kind));
       }
     } catch (error) {
       throw diskProblem(error, dir);

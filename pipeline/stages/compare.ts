@@ -28,7 +28,7 @@ export async function compareRows(
     for (const { chunkNo, events, duplicates } of decisions) {
       const positions = duplicates === 0
         ? undefined
-        : complement(events, await readPositions(context, chunkNo, "losers"));
+        : complement(events, readPositions(context, chunkNo, "losers"));
       await copyRows(client, stage, readRows(context.spillDir, chunkNo, { positions }));
     }
     await compareStaged(client, context, { destination, rejected });

@@ -11,7 +11,7 @@ const PLAN_MS = 10 * 60_000;
 /** The extract stage's first part: pins the input and finds its slices. Runs in a worker. */
 export async function planRun(env: TaskEnvironment): Promise<Plan> {
   const { context, signal } = env;
-  await Deno.mkdir(context.spillDir, { recursive: true });
+  Deno.mkdirSync(context.spillDir, { recursive: true });
   const plan = withinPlanLimit(signal, (signal) =>
     planSource(context.params.source, {
       ...(context.chunkSize === null ? {} : { chunkSize: context.chunkSize }),

@@ -37,7 +37,7 @@ export async function prepareChunk(
 ): Promise<PrepareResult> {
   const { context, connection } = env;
   const maker = spillMaker(context);
-  const spilled = input.state === "planned" ? null : await readMeta(
+  const spilled = input.state === "planned" ? null : readMeta(
     context.spillDir,
     input.chunkNo,
     { maker, published: input.state === "published" },
@@ -52,7 +52,7 @@ export async function prepareChunk(
   const meta = existing ?? made!;
   const shared = context.holder === null ? null : {
     chunkNo: input.chunkNo,
-    digest: await keysDigest(context.spillDir, input.chunkNo),
+    digest: keysDigest(context.spillDir, input.chunkNo),
     spills: await readSuiteSpills(meta.validation),
   };
   // after a crash it is prepared again, unless it has been published
@@ -96,7 +96,7 @@ async function makeSpill(
   using chain = chainOf(env, input.chunkNo, context.suite);
   const { counts } = chain;
   const memory = new MemoryWatch(context.limits.maxWorkerBytes);
-  using writer = await SpillWriter.open({
+  using writer = SpillWriter.open({
     dir: spillDir,
     chunkNo: input.chunkNo,
     runId: context.orderRunId,
@@ -129,7 +129,7 @@ async function makeSpill(
   if (lines.next > 0) counts.newlines = lines.next - 1;
   const validation = chain.finish();
   try {
-    return await writer.finish({
+    return writer.finish({
       maker,
       counts,
       present,

@@ -98,7 +98,7 @@ export async function publishChunk(
       } else throw error;
     }
   }
-  await removeRows(context, chunkNo);
+  removeRows(context, chunkNo);
   return { ...result, elapsedMs: performance.now() - started };
 }
 
@@ -129,7 +129,7 @@ async function takePositions(
   const decided = await readDecision(client, context.runId, chunkNo);
   for (const kind of ["inserts", "updates"] as const) {
     const bits = decided[kind];
-    if (bits !== null) await writePositions(context, chunkNo, kind, positionsOf(bits));
+    if (bits !== null) writePositions(context, chunkNo, kind, positionsOf(bits));
   }
 }
 
@@ -158,13 +158,13 @@ export async function writeRows(
   const { chunkNo } = decision;
   const destination = quoteTable(params.schema_name, params.table_name);
   const layout = layoutOf(context);
-  const blockBytes = await flushBytes(context, decision);
-  const rows = async (kind: "inserts" | "updates") =>
+  const blockBytes = flushBytes(context, decision);
+  const rows = (kind: "inserts" | "updates") =>
     readRows(spillDir, chunkNo, {
       blockBytes,
       positions: decision[kind] === decision.events
         ? undefined
-        : await readPositions(context, chunkNo, kind),
+        : readPositions(context, chunkNo, kind),
     });
 
   const { inserts, updates } = decision;
@@ -172,7 +172,7 @@ export async function writeRows(
   const none = { refused: 0, keptDeletions: 0 };
   if (inserts > 0 && !upsertAll) {
     const to = { table: destination, layout };
-    const added = await copyRows(client, to, await rows("inserts"));
+    const added = await copyRows(client, to, rows("inserts"));
     if (added < inserts) throw new RowsLeftOut(params, inserts - added, inserts);
   }
   if (updates === 0 && !upsertAll) return { inserted: inserts, updated: 0, deleted, ...none };
@@ -182,8 +182,8 @@ export async function writeRows(
     layout,
   };
   let staged = 0;
-  if (upsertAll && inserts > 0) staged += await copyRows(client, stage, await rows("inserts"));
-  if (updates > 0) staged += await copyRows(client, stage, await rows("updates"));
+  if (upsertAll && inserts > 0) staged += await copyRows(client, stage, rows("inserts"));
+  if (updates > 0) staged += await copyRows(client, stage, rows("updates"));
   const held = layout.holds("s");
   if (held !== null) await refuseUnheld(client, held);
   const { foreign, inserted, updated } = await upsertStaged(client, destination, {
@@ -233,7 +233,7 @@ async function deleteKeys(
     if (decision[kind] === 0) continue;
     const positions = decision[kind] === decision.events
       ? undefined
-      : await readPositions(context, decision.chunkNo, kind);
+      : readPositions(context, decision.chunkNo, kind);
     await copyKeys(client, keys, readKeys(context.spillDir, decision.chunkNo, { positions }));
   }
   const buried = sifts
@@ -287,13 +287,11 @@ async function siftStagedRows(
   const layout = layoutOf(context);
   const stage = { table: await createStage(client, destination, layout), layout };
   await numberStaged(client);
-  const blockBytes = await flushBytes(context, decision);
+  const blockBytes = flushBytes(context, decision);
   const positions: number[] = [];
   for (const kind of ["inserts", "updates"] as const) {
     if (decision[kind] === 0) continue;
-    const chosen = decision[kind] === events
-      ? undefined
-      : await readPositions(context, chunkNo, kind);
+    const chosen = decision[kind] === events ? undefined : readPositions(context, chunkNo, kind);
     await copyRows(
       client,
       stage,
@@ -332,16 +330,16 @@ async function siftStagedRows(
 }
 
 /** db_page_size rows of this chunk, in bytes. */
-async function flushBytes(context: RunContext, { chunkNo, events }: ChunkDecision) {
-  const { size } = await Deno.stat(chunkFile(context.spillDir, chunkNo, "rows"));
+function flushBytes(context: RunContext, { chunkNo, events }: ChunkDecision) {
+  const { size } = Deno.statSync(chunkFile(context.spillDir, chunkNo, "rows"));
   const page = (size / Math.max(1, events)) * context.params.db_page_size;
   return Math.trunc(Math.min(MAX_FLUSH_BYTES, Math.max(MIN_FLUSH_BYTES, page)));
 }
 
 /** Rows of a published chunk are in the table; its keys may still be compared by a later attempt. */
-async function removeRows(context: RunContext, chunkNo: number): Promise<void> {
+function removeRows(context: RunContext, chunkNo: number): void {
   try {
-    await Deno.truncate(chunkFile(context.spillDir, chunkNo, "rows"), 0);
+    Deno.truncateSync(chunkFile(context.spillDir, chunkNo, "rows"), 0);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }

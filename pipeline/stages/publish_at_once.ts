@@ -119,7 +119,7 @@ async function publish(
     const kept = whyKept(context, chunks);
     if (kept !== null) warnings.push(kept);
     else missing = await missingRows(client, context, { chunks, keys });
-  } else decisions = await decideAllNew(context, chunks, losers);
+  } else decisions = decideAllNew(context, chunks, losers);
 
   const gone = context.params.on_missing === "mark" ? "marked" : "deleted";
   const [first] = decisions;

@@ -26,7 +26,7 @@ export async function quarantineRefused(
   },
 ): Promise<void> {
   const { context } = env;
-  const names = await eventNames(env, chunkNo, places);
+  const names = eventNames(env, chunkNo, places);
   const slice = await sliceOf<Slice>(client, context, chunkNo);
   const read = await readAgain(env, { chunkNo, slice }, new Set(names.values()));
   using rejected = new RejectedRows({ dir: context.spillDir, runId: context.runId, chunkNo });
@@ -52,15 +52,15 @@ export async function quarantineRefused(
 }
 
 /** What tells the events at these positions, from the keys of the spill. */
-async function eventNames(
+function eventNames(
   { context }: TaskEnvironment,
   chunkNo: number,
   places: Int32Array,
-): Promise<Map<number, string>> {
+): Map<number, string> {
   const positions = places.toSorted();
   const decoder = new TextDecoder();
   let text = "";
-  for await (const block of readKeys(context.spillDir, chunkNo, { positions })) {
+  for (const block of readKeys(context.spillDir, chunkNo, { positions })) {
     text += decoder.decode(block, { stream: true });
   }
   return new Map(

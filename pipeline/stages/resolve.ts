@@ -103,7 +103,7 @@ export async function resolveRun(
       if (shared && !context.params.dry_run) await handOut(client, context, decisions);
       return { decisions, compared: true, keysOfFiles };
     };
-    if (comparison === "none") return await decided(await decideAllNew(context, chunks, losers));
+    if (comparison === "none") return await decided(decideAllNew(context, chunks, losers));
     const open = undecided(chunks, losers);
     if (comparison === "lookup" && open.length > 1 && !shared) {
       return { decisions: open, compared: false, keysOfFiles };
@@ -136,7 +136,7 @@ export async function decideAlone(
   if (repeated.size > 0) await allowLargeJoins(client);
   const { losers, keysOfFiles } = await findLosers(client, context, { repeated, chunks });
   if (comparison === "none") {
-    const [decision] = await decideAllNew(context, chunks, losers);
+    const [decision] = decideAllNew(context, chunks, losers);
     return { decision: decision!, keysOfFiles };
   }
   const { decisions, foreign } = await lookUp(
@@ -157,14 +157,14 @@ async function handOut(
 ): Promise<void> {
   for (const decision of decisions) {
     const { chunkNo, events } = decision;
-    const bits = async (kind: "inserts" | "updates") =>
+    const bits = (kind: "inserts" | "updates") =>
       decision[kind] === 0 || decision[kind] === events
         ? null
-        : bitsOf(await readPositions(context, chunkNo, kind), events);
+        : bitsOf(readPositions(context, chunkNo, kind), events);
     await storeDecision(client, context.runId, chunkNo, {
       decision,
-      inserts: await bits("inserts"),
-      updates: await bits("updates"),
+      inserts: bits("inserts"),
+      updates: bits("updates"),
     });
   }
 }
@@ -236,11 +236,11 @@ export async function findLosers(
     ? await copyRepeated(client, manifestTable(context), context)
     : await createKeyTable(client, "etl_repeated");
   for (const chunkNo of inChunks ?? []) {
-    const positions = await readRepeated(context, chunkNo);
+    const positions = readRepeated(context, chunkNo);
     await copyKeys(client, repeated, readKeys(context.spillDir, chunkNo, { positions }));
   }
   for await (const { chunk_no, positions } of losingPositions(client, repeated)) {
-    await writePositions(context, chunk_no, "losers", Int32Array.from(positions));
+    writePositions(context, chunk_no, "losers", Int32Array.from(positions));
     losers.set(chunk_no, positions.length);
   }
   const { source } = context.params;
@@ -262,18 +262,18 @@ export function keysOfFilesWarning(found: KeysOfFiles | undefined): Message[] {
 }
 
 /** Decides for a destination that holds nothing, and of which nothing has been deleted. */
-export async function decideAllNew(
+export function decideAllNew(
   context: RunContext,
   chunks: Chunks,
   losers: Map<number, number>,
-): Promise<ChunkDecision[]> {
+): ChunkDecision[] {
   const decisions = undecided(chunks, losers);
   const of = new Map(chunks.map(({ chunkNo, deletions = 0 }) => [chunkNo, deletions]));
   for (const decision of decisions) {
     const { chunkNo, events, duplicates } = decision;
     if (duplicates > 0) {
-      const lost = await readPositions(context, chunkNo, "losers");
-      await writePositions(context, chunkNo, "inserts", complement(events, lost));
+      const lost = readPositions(context, chunkNo, "losers");
+      writePositions(context, chunkNo, "inserts", complement(events, lost));
     }
     // only a dry run finds no table at all and has deletions: there is nothing that they could delete
     decision.deletions = Math.min(of.get(chunkNo) ?? 0, events - duplicates);
@@ -321,10 +321,10 @@ export async function fillKeys(
 }
 
 /** The keys of some chunks, as COPY text. */
-async function* keysOf(
+function* keysOf(
   { spillDir }: RunContext,
   chunks: { chunkNo: number }[],
-): AsyncGenerator<Uint8Array> {
+): Generator<Uint8Array> {
   for (const { chunkNo } of chunks) yield* readKeys(spillDir, chunkNo);
 }
 
@@ -390,7 +390,7 @@ export async function compare(
     if (row.decision === "held") chunk.heldBack = row.events;
     else {
       const kind = KINDS[row.decision];
-      chunk[kind] = await writeWinners(context, chunk, kind, row);
+      chunk[kind] = writeWinners(context, chunk, kind, row);
     }
   }
   if (foreign) return { decisions: open, foreign: await foreignRows(client, keys, context) };
@@ -402,20 +402,18 @@ export async function compare(
 }
 
 /** Writes the positions of a kind that did not lose, unless it is all of the chunk; answers how many. */
-async function writeWinners(
+function writeWinners(
   context: RunContext,
   { chunkNo, events, duplicates }: ChunkDecision,
   kind: (typeof KINDS)[keyof typeof KINDS],
   decided: Decided,
-): Promise<number> {
+): number {
   if (decided.events === events && duplicates === 0) return events;
-  const lost = duplicates === 0
-    ? new Int32Array(0)
-    : await readPositions(context, chunkNo, "losers");
+  const lost = duplicates === 0 ? new Int32Array(0) : readPositions(context, chunkNo, "losers");
   const winners = decided.positions === null
     ? complement(decided.events, lost.filter((position) => position < decided.events))
     : without(Int32Array.from(decided.positions), lost);
-  await writePositions(context, chunkNo, kind, winners);
+  writePositions(context, chunkNo, kind, winners);
   return winners.length;
 }
 

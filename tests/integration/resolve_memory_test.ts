@@ -38,7 +38,7 @@ Deno.test("resolve groups positions by sorting, which spills to disk, and never 
   try {
     const { rows: [{ runId }] } = await client.query(`select etl.request_run() as "runId"`);
     {
-      using writer = await SpillWriter.open({
+      using writer = SpillWriter.open({
         dir: spillDir,
         chunkNo: 0,
         runId,
@@ -66,7 +66,7 @@ Deno.test("resolve groups positions by sorting, which spills to disk, and never 
         keyless: 0,
         deletions: 0,
       };
-      await writer.finish({ maker: "m", stageMs: {}, counts: { ...counts, events: 4 } });
+      writer.finish({ maker: "m", stageMs: {}, counts: { ...counts, events: 4 } });
     }
     await client.query(
       `insert into public.etl_improved_events (event_id, event_type, source, payload, fingerprint, run_id)

@@ -133,7 +133,7 @@ Deno.test("writeRepeated() keeps what every pass finds, and nothing of an earlie
       assert.deepEqual([...await writeRepeated(owner, described, { keysAPass })].sort(), [0, 1]);
       for (const { chunkNo } of described) {
         assert.deepEqual(
-          [...await readRepeated(owner, chunkNo)],
+          [...readRepeated(owner, chunkNo)],
           Array.from({ length: 50 }, (_, i) => i),
         );
       }

@@ -65,8 +65,8 @@ const META = {
   stageMs: {},
 };
 
-async function write(dir: string, events: Event[], pageSize = 10, chunkNo = 0) {
-  using writer = await SpillWriter.open({
+function write(dir: string, events: Event[], pageSize = 10, chunkNo = 0) {
+  using writer = SpillWriter.open({
     dir,
     chunkNo,
     runId: "00000000-0000-7000-8000-000000000000",
@@ -74,14 +74,14 @@ async function write(dir: string, events: Event[], pageSize = 10, chunkNo = 0) {
     pageSize,
   });
   writer.add(events);
-  return await writer.finish(META);
+  return writer.finish(META);
 }
 
 type ReadOptions = Parameters<typeof readRows>[2];
 
-async function bytes(blocks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+async function bytes(blocks: Iterable<Uint8Array>): Promise<Uint8Array> {
   const copies: Uint8Array<ArrayBuffer>[] = [];
-  for await (const block of blocks) copies.push(block.slice());
+  for (const block of blocks) copies.push(block.slice());
   return new Uint8Array(await new Blob(copies).arrayBuffer());
 }
 
@@ -120,7 +120,7 @@ const ids = async (dir: string, options: ReadOptions = {}) =>
 
 Deno.test("spill: a row has every column, keys with chunk and position", async () => {
   await using dir = await TempDir.create();
-  await write(dir.path, [
+  write(dir.path, [
     event(0),
     event(1, {
       eventId: "a\\b",
@@ -184,12 +184,12 @@ Deno.test("spill: any choice of lines is read whole, whatever the size of the bl
 
 Deno.test("spill: rows and keys are read into one memory, however many there are", async () => {
   await using dir = await TempDir.create();
-  await write(dir.path, Array.from({ length: 1_000 }, (_, i) => event(i)));
+  write(dir.path, Array.from({ length: 1_000 }, (_, i) => event(i)));
   const even = Int32Array.from({ length: 500 }, (_, i) => i * 2);
   for (const read of [readRows, readKeys]) {
     for (const positions of [undefined, even]) {
       const memories = new Map<ArrayBufferLike, number>();
-      for await (const { buffer } of read(dir.path, 0, { blockBytes: 1_000, positions })) {
+      for (const { buffer } of read(dir.path, 0, { blockBytes: 1_000, positions })) {
         memories.set(buffer, (memories.get(buffer) ?? 0) + 1);
       }
       assert.ok(Math.max(...memories.values()) > 10);
@@ -208,7 +208,7 @@ Deno.test("spill: any choice of rows is read whole, whatever the size of the blo
       fc.integer({ min: 1, max: 7 }),
       async (lines, blockBytes, pageSize) => {
         const all = lines.map(([length], i) => `${i}:${"é".repeat(length)}`);
-        await write(dir.path, all.map((eventId, i) => event(i, { eventId })), pageSize);
+        write(dir.path, all.map((eventId, i) => event(i, { eventId })), pageSize);
         const chosen = lines.flatMap(([, choose], i) => choose ? [i] : []);
         const positions = Int32Array.from(chosen);
         assert.deepEqual(
@@ -226,7 +226,7 @@ Deno.test("spill: of a chunk that outgrows its memory each row is found, and equ
   await using dir = await TempDir.create();
   const events = Array.from({ length: 20_000 }, (_, i) => event(i));
   events[19_000] = event(19_000, { eventId: "e7" });
-  await write(dir.path, events, 1_000);
+  write(dir.path, events, 1_000);
   const chosen = [0, 1, 4_095, 4_096, 8_192, 16_384, 19_000, 19_999];
   assert.deepEqual(
     await ids(dir.path, { positions: Int32Array.from(chosen) }),
@@ -243,28 +243,28 @@ Deno.test("spill: of a chunk that outgrows its memory each row is found, and equ
 
 Deno.test("spill: keys without an event are a file of their own, whose size in bytes is noted; without any there is none", async () => {
   await using dir = await TempDir.create();
-  const finish = async (chunkNo: number, present?: string) => {
-    using writer = await SpillWriter.open({
+  const finish = (chunkNo: number, present?: string) => {
+    using writer = SpillWriter.open({
       ...{ dir: dir.path, chunkNo, sourceName: "s", pageSize: 10 },
       runId: "00000000-0000-7000-8000-000000000000",
     });
-    return await writer.finish({ ...META, ...(present === undefined ? {} : { present }) });
+    return writer.finish({ ...META, ...(present === undefined ? {} : { present }) });
   };
   const present = presentLine("clé\t字\\") + presentLine("b");
-  const { presentBytes } = await finish(0, present);
+  const { presentBytes } = finish(0, present);
   assert.equal(presentBytes, new TextEncoder().encode(present).length);
   const text = decoder.decode(await bytes(readPresent(dir.path, 0)));
   assert.equal(text, "clé\\t字\\\\\t\\\\x\t\\N\t-1\t0\nb\t\\\\x\t\\N\t-1\t0\n");
-  assert.ok(await readMeta(dir.path, 0, { maker: "m", published: false }));
-  assert.equal((await finish(1)).presentBytes, 0);
-  assert.ok(await readMeta(dir.path, 1, { maker: "m", published: false }));
+  assert.ok(readMeta(dir.path, 0, { maker: "m", published: false }));
+  assert.equal(finish(1).presentBytes, 0);
+  assert.ok(readMeta(dir.path, 1, { maker: "m", published: false }));
   await assert.rejects(Deno.stat(chunkFile(dir.path, 1, "present")), Deno.errors.NotFound);
 });
 
 Deno.test("spill: a key with a line end, a tab or a backslash is one line of keys; rows that end early are noticed", async () => {
   await using dir = await TempDir.create();
   const odd = ["a\rb", "a\nb", "a\tb", "a\\b", "é"];
-  await write(dir.path, odd.map((eventId, i) => event(i, { eventId })));
+  write(dir.path, odd.map((eventId, i) => event(i, { eventId })));
   const lines = (await keys(dir.path)).split("\n");
   assert.deepEqual(lines.map((line) => line.split("\t")[0]), [
     ...["a\\rb", "a\\nb", "a\\tb", "a\\\\b", "é", ""],
@@ -279,7 +279,7 @@ Deno.test("spill: rows reach the disk a page at a time, large rows before that",
   await using dir = await TempDir.create();
   const unfinished = () => [...Deno.readDirSync(dir.path)].find(({ name }) => /rows/.test(name))!;
   const size = () => Deno.statSync(`${dir.path}/${unfinished().name}`).size;
-  using writer = await SpillWriter.open({
+  using writer = SpillWriter.open({
     dir: dir.path,
     chunkNo: 0,
     runId: "00000000-0000-7000-8000-000000000000",
@@ -293,16 +293,16 @@ Deno.test("spill: rows reach the disk a page at a time, large rows before that",
   const before = size();
   writer.add([event(3, { text: `{"a":"${"x".repeat(2_000_000)}"}` })]);
   assert.ok(size() > before + 2_000_000, "a row of 2 MB did not wait for the page");
-  await writer.finish(META);
+  writer.finish(META);
   assert.equal((await rows(dir.path)).length, 4);
 });
 
 Deno.test("spill: without finish() a chunk does not exist, an older one stays", async () => {
   await using dir = await TempDir.create();
   const options = { maker: "m", published: false };
-  await write(dir.path, [event(0)]);
+  write(dir.path, [event(0)]);
   for (const chunkNo of [0, 1]) {
-    using writer = await SpillWriter.open({
+    using writer = SpillWriter.open({
       dir: dir.path,
       chunkNo,
       runId: "00000000-0000-7000-8000-000000000000",
@@ -311,24 +311,24 @@ Deno.test("spill: without finish() a chunk does not exist, an older one stays", 
     });
     writer.add([event(0), event(1)]);
   }
-  assert.equal((await readMeta(dir.path, 0, options))?.events, 1);
-  assert.equal(await readMeta(dir.path, 1, options), null);
+  assert.equal((readMeta(dir.path, 0, options))?.events, 1);
+  assert.equal(readMeta(dir.path, 1, options), null);
 });
 
 Deno.test("spill: another maker's, a cut or a damaged spill is not used", async () => {
   await using dir = await TempDir.create();
   const options = { maker: "m", published: false };
-  await write(dir.path, [event(0), event(1)]);
-  assert.equal(await readMeta(dir.path, 0, { maker: "other", published: false }), null);
-  assert.equal(await readMeta(dir.path, 1, options), null);
+  write(dir.path, [event(0), event(1)]);
+  assert.equal(readMeta(dir.path, 0, { maker: "other", published: false }), null);
+  assert.equal(readMeta(dir.path, 1, options), null);
   await Deno.truncate(chunkFile(dir.path, 0, "rows"), 5);
-  assert.equal(await readMeta(dir.path, 0, options), null);
+  assert.equal(readMeta(dir.path, 0, options), null);
   // of a published chunk the rows are in the table
-  assert.equal((await readMeta(dir.path, 0, { maker: "m", published: true }))?.events, 2);
+  assert.equal((readMeta(dir.path, 0, { maker: "m", published: true }))?.events, 2);
   await Deno.truncate(chunkFile(dir.path, 0, "keys"), 5);
-  assert.equal(await readMeta(dir.path, 0, { maker: "m", published: true }), null);
+  assert.equal(readMeta(dir.path, 0, { maker: "m", published: true }), null);
   await Deno.writeTextFile(chunkFile(dir.path, 0, "json"), '{"chunkNo":');
-  assert.equal(await readMeta(dir.path, 0, options), null);
+  assert.equal(readMeta(dir.path, 0, options), null);
 });
 
 Deno.test("spill: positions are read as they were written", async () => {
@@ -337,8 +337,8 @@ Deno.test("spill: positions are read as they were written", async () => {
   for (const positions of [[], [0], [1, 5, 2 ** 31 - 1]]) {
     // a view that starts inside its buffer
     const view = Int32Array.from([9, ...positions]).subarray(1);
-    await writePositions(owner, 3, "losers", view);
-    assert.deepEqual([...await readPositions(owner, 3, "losers")], positions);
+    writePositions(owner, 3, "losers", view);
+    assert.deepEqual([...readPositions(owner, 3, "losers")], positions);
   }
 });
 
@@ -351,21 +351,21 @@ Deno.test("spill: attempts that write one chunk at once in one directory leave o
     sourceName: "s",
     pageSize: 1,
   };
-  using stale = await SpillWriter.open(options);
+  using stale = SpillWriter.open(options);
   stale.add([event(0), event(1)]);
-  await write(dir.path, [event(0), event(1), event(2)]);
+  write(dir.path, [event(0), event(1), event(2)]);
   const whole = await rows(dir.path);
   stale.add([event(2)]);
   assert.deepEqual(await rows(dir.path), whole);
   await stale.finish(META);
   assert.equal((await rows(dir.path)).length, 3);
-  assert.equal((await readMeta(dir.path, 0, { maker: "m", published: false }))?.events, 3);
+  assert.equal((readMeta(dir.path, 0, { maker: "m", published: false }))?.events, 3);
 });
 
 Deno.test("spill: one that is given up leaves no file", async () => {
   await using dir = await TempDir.create();
   {
-    using writer = await SpillWriter.open({
+    using writer = SpillWriter.open({
       dir: dir.path,
       chunkNo: 0,
       runId: "00000000-0000-7000-8000-000000000000",
