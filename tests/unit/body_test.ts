@@ -15,6 +15,7 @@ Deno.test("a body of more values than the main thread parses in a moment is refu
     [list("-1e-307", 50_001), /more than 50000 numbers of 16/],
     [list("1234567890.123456", 50_000), null],
     [`{"a":${"9".repeat(1001)}}`, /a number of more than 1000 digits/],
+    [`{"a":1${"0".repeat(1000)}}`, /a number of more than 1000 digits/],
     [`{"a":${"9".repeat(1000)}}`, null],
     ["[".repeat(1001) + "]".repeat(1001), /nested deeper than 1000 levels/],
     ['{"a":'.repeat(1001) + "1" + "}".repeat(1001), /nested deeper than 1000 levels/],

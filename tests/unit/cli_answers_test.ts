@@ -137,6 +137,7 @@ Deno.test("etl downstream, consumer run and consumer try end with 1 where the ex
   const { method, path, query, body } = cli.asked[0]!;
   assert.deepEqual([method, path, query], ["POST", "/api/etl/downstream", { wait: "true" }]);
   assert.deepEqual(body, { analysis_type: "by_type", top_n: 5 });
+  assert.deepEqual((await cli.etl("downstream", "--json")).json(), done);
   await cli.etl("downstream", "--cleanup");
   assert.deepEqual(cli.asked.at(-1)!.body, { cleanup: true });
   assert.equal((await cli.etl("downstream", "--top-n", "1001")).code, EXIT.usage);

@@ -58,6 +58,11 @@ Deno.test("problemText() puts each field error on its own line, and does not say
   );
 });
 
+Deno.test("problemText() leaves what is said of a problem without fields as it is", () => {
+  const detail = "The database refused a statement: it is full: wait.";
+  assert.equal(problemText(new TerminalProblem("database-error", { detail })), detail);
+});
+
 Deno.test("problemText() shows control characters of what was given as escapes", () => {
   const problem = new TerminalProblem("bad-request", { detail: "no \x1b[2J", errors: [] });
   assert.equal(problemText(problem), "no \\u001b[2J");

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { sliceBatch } from "../../pipeline/sources/origin.ts";
+import type { Rejected } from "../../pipeline/event.ts";
+import { locate, sliceBatch } from "../../pipeline/sources/origin.ts";
 import type { RecordBatch } from "../../pipeline/sources/source.ts";
 
 Deno.test("the parts of a batch know their file and their lines; what its records had twice is told once", () => {
@@ -14,4 +15,26 @@ Deno.test("the parts of a batch know their file and their lines; what its record
   assert.deepEqual(parts.map(({ file }) => file), ["a.ndjson", "a.ndjson"]);
   assert.deepEqual(parts.map((part) => part.origin!(0).line), [10, 11]);
   assert.deepEqual(parts.map((part) => part.repeatedNames !== undefined), [true, false]);
+});
+
+Deno.test("a rejected record says where it stands and what stands there, as bytes where they are no text of a database", () => {
+  const batch: RecordBatch = [{ n: 0 }, { n: 1 }, { n: 2 }];
+  const raw = [new TextEncoder().encode('{"n":0}'), Uint8Array.of(0x61, 0xff), null];
+  batch.origin = (index) => ({
+    ...{ file: "a.ndjson", line: 10 + index, sliceLine: 3, record: index === 2 ? "7" : null },
+    raw: raw[index]!,
+  });
+  const rejected = [100, 101, 102].map((position) => ({
+    ...{ position, output: 0, rule: "r", message: "m", field: null, raw: "made of the record" },
+  })) as unknown as Rejected[];
+  locate(rejected, batch, 100);
+  assert.deepEqual(
+    rejected.map(({ file, line, slice_line, record }) => [file, line, slice_line, record]),
+    [["a.ndjson", 10, 3, undefined], ["a.ndjson", 11, 3, undefined], ["a.ndjson", 12, 3, "7"]],
+  );
+  assert.deepEqual(rejected.map(({ raw }) => raw), ['{"n":0}', "a\ufffd", "made of the record"]);
+  assert.deepEqual(
+    rejected.map(({ raw_bytes }) => raw_bytes),
+    [undefined, Uint8Array.of(0x61, 0xff), undefined],
+  );
 });

@@ -148,6 +148,10 @@ Deno.test("etl replicate: a table that cannot be replicated is refused with the 
   const all = await source.replicate("crm", "*", "--to", "crm", "--yes");
   assert.equal(all.code, 18, all.said);
   assert.match(all.out, /3 tables replicated, 8 not/);
+  const seen = await source.replicate("crm", "*", "--to", "crm", "--dry-run");
+  assert.match(seen.said, /sales\.fine +.*crm\.fine/);
+  assert.match(seen.said, /sales\.bare .*refused: it has no columns/);
+  assert.doesNotMatch(seen.said, /refused\s*$/m);
 });
 
 Deno.test("etl replicate: a table's name here needs no quotes, and a name with a quote or a dot is quoted there", async () => {

@@ -168,6 +168,10 @@ Deno.test("JSON: a document that cannot be used is refused with what to do", asy
   assert.match(await refused('[{"a":1},,{"a":2}]'), /unexpected , at byte 9/);
   assert.match(await refused('[{"a":1},]'), /unexpected , at byte 9/);
   assert.match(await refused('[{"a":1}] [2]'), /there is more after the end/);
+  assert.match(await refused('[{"a":1}] nul'), /not valid JSON at byte 10: nul/);
+  assert.match(await refused('{"a":1}]'), /there is more after the end/);
+  assert.match(await refused("]"), /unexpected \] at byte 0/);
+  assert.match(await refused("}"), /unexpected \} at byte 0/);
   assert.match(
     await refused('{"x":1e,"data":[]}', { records_path: "data" }),
     /not valid JSON at byte 5: 1e/,
