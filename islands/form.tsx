@@ -6,7 +6,7 @@ import type { FieldError } from "../vocabulary/problem.ts";
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
 import type { MessageKey } from "./i18n/en.ts";
-import { ApiError, call } from "./lib/api.ts";
+import { ApiError, call, ONLY_NEW } from "./lib/api.ts";
 import { parseExact } from "../vocabulary/exact_json.ts";
 import { useCurlHeader, useLocale, useRole } from "./lib/context.tsx";
 import { useCopy } from "./lib/copy.ts";
@@ -912,6 +912,8 @@ function SaveConfiguration({ conf, editing, onFailure }: SaveProps) {
   const admin = useRole("admin");
   const [name, setName] = useState(editing.name);
   const [description, setDescription] = useState(editing.description);
+  /** The configuration that this one changes. */
+  const mine = useRef(editing.name);
   /** The name that it is saved under, or why it is not. */
   const [outcome, setOutcome] = useState<string | ApiError | null>(null);
   const [busy, setBusy] = useState(false);
@@ -923,9 +925,11 @@ function SaveConfiguration({ conf, editing, onFailure }: SaveProps) {
     try {
       await call(`/api/configurations/${encodeURIComponent(name)}`, {
         method: "PUT",
+        headers: name === mine.current ? {} : ONLY_NEW,
         body: { conf: rest, description: description === "" ? null : description },
         offline: t("error.network"),
       });
+      mine.current = name;
       setOutcome(name);
     } catch (error) {
       if (onFailure === undefined) setOutcome(error as ApiError);

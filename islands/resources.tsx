@@ -3,7 +3,7 @@ import { at } from "./lib/base.ts";
 import { useEffect, useState } from "preact/hooks";
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
-import { type ApiError, call } from "./lib/api.ts";
+import { type ApiError, call, ONLY_NEW } from "./lib/api.ts";
 import { parseExact } from "../vocabulary/exact_json.ts";
 import { useLocale, useRole } from "./lib/context.tsx";
 import { Confirm, Dialog } from "./ui/dialog.tsx";
@@ -500,6 +500,7 @@ function Editor({ spec, row, onSaved, onClose }: EditorProps) {
       );
       await call(rowPath(spec, name), {
         method: "PUT",
+        headers: row === null ? ONLY_NEW : {},
         body: spec.bare ? values[spec.fields[0]!.name] : values,
         offline: t("error.network"),
       });

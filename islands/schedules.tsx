@@ -4,7 +4,7 @@ import type { ScheduleRow } from "../store/schedules.ts";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
-import { type ApiError, call } from "./lib/api.ts";
+import { type ApiError, call, ONLY_NEW } from "./lib/api.ts";
 import { useLocale, useRole } from "./lib/context.tsx";
 import { useTurns } from "./lib/turns.ts";
 import { Confirm, Dialog } from "./ui/dialog.tsx";
@@ -432,6 +432,7 @@ function ScheduleEditor(
       const { name, conf, grace_seconds, description, ...rest } = texts;
       await call(`/api/schedules/${encodeURIComponent(name)}`, {
         method: "PUT",
+        headers: schedule === null ? ONLY_NEW : {},
         body: {
           ...rest,
           description: description.trim() === "" ? null : description,

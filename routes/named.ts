@@ -22,6 +22,7 @@ import {
 import { admitSoon } from "../store/runs.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
+import { nameTaken, onlyNew, onlyNewHeader } from "./shared/only_new.ts";
 import { anyMembers, jsonBody, jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const FOREIGN_KEY_VIOLATION = "23503";
@@ -190,11 +191,11 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       method: "put",
       path: `${path}/{name}`,
       summary: `Create or change a ${noun}`,
-      request: { params, body: jsonBody(resource.body) },
+      request: { params, headers: onlyNewHeader, body: jsonBody(resource.body) },
       responses: {
         200: jsonOf(row, "changed"),
         201: jsonOf(row, "created"),
-        ...problemResponses(400, 415, 422),
+        ...problemResponses(400, 412, 415, 422),
       },
     }),
     async (c) => {
@@ -204,7 +205,13 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       // what is stored has the digits of the body, which JSON.parse has rounded
       const exact = parseExact(await c.req.text()) as z.infer<T>;
       const stored = { ...values, ...Object.fromEntries(table.json.map((of) => [of, exact[of]])) };
-      const isNew = await putNamed(deps.sql, table, { name, values: stored, actor: actorOf(c) });
+      const isNew = await putNamed(deps.sql, table, {
+        name,
+        values: stored,
+        actor: actorOf(c),
+        onlyNew: onlyNew(c),
+      });
+      if (isNew === null) throw nameTaken(name);
       await resource.changed?.(name);
       return c.json((await getNamed(deps.sql, table, name))!, isNew ? 201 : 200);
     },

@@ -34,6 +34,7 @@ import {
   zoneText,
 } from "./schedule_body.ts";
 import type { AppDeps } from "./shared/deps.ts";
+import { nameTaken, onlyNew, onlyNewHeader } from "./shared/only_new.ts";
 import { decodeCursor, pageOfItems } from "./shared/page_cursor.ts";
 import { submittedSchema } from "../vocabulary/run_schema.ts";
 import { json, jsonBody, jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
@@ -87,12 +88,12 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       description:
         "Members that are not given get their defaults, except active and paused_until, which " +
         "stay as they are. A changed expression makes no slots in the past.",
-      request: { params: scheduleName, body: jsonBody(scheduleBody) },
+      request: { params: scheduleName, headers: onlyNewHeader, body: jsonBody(scheduleBody) },
       responses: {
         200: jsonOf(scheduleJson, "changed"),
         201: jsonOf(scheduleJson, "created"),
         // removed by somebody else before it could be answered
-        ...problemResponses(400, 404, 415, 422),
+        ...problemResponses(400, 404, 412, 415, 422),
       },
     }),
     async (c) => {
@@ -102,7 +103,13 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       // what is stored has the digits of the body, which JSON.parse has rounded
       const { conf } = parseExact(await c.req.text()) as typeof body;
       const values = { ...checked, conf: { ...checked.conf, ...conf } };
-      const isNew = await putSchedule(deps.sql, { name, values, actor: actorOf(c) });
+      const isNew = await putSchedule(deps.sql, {
+        name,
+        values,
+        actor: actorOf(c),
+        onlyNew: onlyNew(c),
+      });
+      if (isNew === null) throw nameTaken(name);
       await planSlots(deps.sql, { name });
       return c.json(shown(await knownSchedule(deps, name)), isNew ? 201 : 200);
     },

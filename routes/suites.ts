@@ -24,6 +24,7 @@ import { knownRun } from "./runs.ts";
 import { readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { Gate, Turns } from "./shared/load.ts";
+import { nameTaken, onlyNew, onlyNewHeader } from "./shared/only_new.ts";
 import { jsonBody, jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const name = z.string().regex(
@@ -81,11 +82,11 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "Create or replace a suite",
       description:
         "Takes the JSON that Great Expectations 0.18 or 1.x writes. The name in the path is used.",
-      request: { params: z.object({ name }) },
+      request: { params: z.object({ name }), headers: onlyNewHeader },
       responses: {
         200: jsonOf(suiteJson, "replaced"),
         201: jsonOf(suiteJson, "created"),
-        ...problemResponses(400, 413, 422),
+        ...problemResponses(400, 412, 413, 422),
       },
     }),
     async (c) => {
@@ -100,7 +101,8 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
       );
       const text = jsonText(suite);
       const put = { name, suite: text, row_wise: rowWise };
-      const isNew = await putSuite(deps.sql, put, actorOf(c));
+      const isNew = await putSuite(deps.sql, put, { actor: actorOf(c), onlyNew: onlyNew(c) });
+      if (isNew === null) throw nameTaken(name);
       return suiteAnswer(c, text, isNew ? 201 : 200);
     },
   );

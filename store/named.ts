@@ -66,8 +66,13 @@ export async function getNamed(
 export async function putNamed(
   sql: Sql,
   table: NamedTable,
-  { name, values, actor }: { name: string; values: NamedRow; actor: string },
-): Promise<boolean> {
+  { name, values, actor, onlyNew }: {
+    name: string;
+    values: NamedRow;
+    actor: string;
+    onlyNew: boolean;
+  },
+): Promise<boolean | null> {
   const row = JSON.stringify({ [table.key]: name, ...values });
   const columns = [table.key, ...table.columns];
   const qualified = sql`${sql(table.schema)}.${sql(table.table)}`;
@@ -77,13 +82,13 @@ export async function putNamed(
       select ${sql(columns)} from jsonb_populate_record(null::${qualified}, ${row}::text::jsonb)
       on conflict (${sql(table.key)}) do update set ${
     table.columns.map((column) => sql`${sql(column)} = excluded.${sql(column)}, `)
-  } updated_at = now()
+  } updated_at = now() where not ${onlyNew}
       returning xmax = 0 as is_new),
     audited as (
       insert into public.etl_improved_audit (event, actor, details)
       select ${`${table.table}_put`}::text, ${actor}::text, etl.shown_row(${row}::text::jsonb) from put returning 1)
     select is_new from put, audited`;
-  return done!.is_new;
+  return done?.is_new ?? null;
 }
 
 /** Removes a row and audits who did it; false where there was none. */

@@ -98,8 +98,13 @@ export async function getSchedule(sql: Sql, name: string): Promise<ScheduleRow |
 /** Creates or replaces a schedule and audits who did it; answers whether it is new. */
 export async function putSchedule(
   sql: Sql,
-  { name, values, actor }: { name: string; values: ScheduleValues; actor: string },
-): Promise<boolean> {
+  { name, values, actor, onlyNew }: {
+    name: string;
+    values: ScheduleValues;
+    actor: string;
+    onlyNew: boolean;
+  },
+): Promise<boolean | null> {
   const row = JSON.stringify({ name, ...values });
   const pauses = values.active !== undefined;
   const ends = values.paused_until !== undefined;
@@ -116,12 +121,13 @@ export async function putSchedule(
         active = case when ${pauses}::boolean then excluded.active else s.active end,
         paused_until = case when ${ends}::boolean then excluded.paused_until else s.paused_until end,
         updated_at = now(), updated_by = excluded.updated_by
+      where not ${onlyNew}
       returning xmax = 0 as is_new),
     audited as (
       insert into public.etl_improved_audit (event, actor, details)
       select 'schedules_put', ${actor}::text, etl.shown_row(${row}::text::jsonb) from put returning 1)
     select is_new from put, audited`;
-  return done!.is_new;
+  return done?.is_new ?? null;
 }
 
 /** Pauses or resumes a schedule and audits who did it; false where there is none. */

@@ -62,20 +62,21 @@ export async function getSuite(sql: Sql, name: string): Promise<StoredSuite | nu
 export async function putSuite(
   sql: Sql,
   suite: Pick<StoredSuite, "name" | "suite" | "row_wise">,
-  actor: string,
-): Promise<boolean> {
+  { actor, onlyNew }: { actor: string; onlyNew: boolean },
+): Promise<boolean | null> {
   const [row] = await sql<{ is_new: boolean }[]>`
     with put as (
       insert into etl.suites as s (name, suite, row_wise, origin, updated_by)
       values (${suite.name}, ${suite.suite}::text::jsonb, ${suite.row_wise}, 'api', ${actor})
       on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise, origin = 'api',
         updated_at = now(), updated_by = excluded.updated_by
+      where not ${onlyNew}
       returning xmax = 0 as is_new),
     audited as (
       insert into public.etl_improved_audit (event, actor, details)
       select 'suites_put', ${actor}::text, jsonb_build_object('name', ${suite.name}::text) from put returning 1)
     select is_new from put, audited`;
-  return row!.is_new;
+  return row?.is_new ?? null;
 }
 
 /** Removes a suite; false where there was none. */

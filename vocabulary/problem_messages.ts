@@ -288,6 +288,10 @@ export const PROBLEM_MESSAGES = {
     "The pool {name} is what runs use that name none; it can be changed, not removed.",
     "El pool {name} es el que usan las ejecuciones que no nombran ninguno; se puede cambiar, no quitar.",
   ],
+  "name-taken": [
+    "There is one of the name {name} already. Choose another name, or change that one.",
+    "Ya existe uno con el nombre {name}. Elige otro nombre, o cambia ese.",
+  ],
   "no-such-entry": [
     "There is no {what*} {name}. `etl {noun} list` and GET {path} list them.",
     "No existe {what*} {name}. Las listas: `etl {noun} list` y GET {path}.",

@@ -31,6 +31,9 @@ export interface CallOptions {
   offline: string;
 }
 
+/** Headers of a PUT that may only create: what has the name already stays as it is. */
+export const ONLY_NEW = { "if-none-match": "*" };
+
 /** Calls the API. Throws an ApiError with what the server says, or that it does not answer. */
 export async function call<T>(url: string, options: CallOptions): Promise<T> {
   const { method = "GET", body, data, type, headers = {}, offline, asText = false, exact = false } =

@@ -36,6 +36,46 @@ Deno.test("configurations are created, changed and removed; one that no run woul
   }
 });
 
+Deno.test("a PUT that may only create changes nothing that has the name already, whatever it is", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const expectation = (column: string) => ({
+    expectations: [{ type: "expect_column_values_to_not_be_null", kwargs: { column } }],
+  });
+  for (
+    const [kind, first, second] of [
+      ["configurations", { conf: { batch_size: 5 } }, { conf: { batch_size: 6 } }],
+      ["variables", { value: 5 }, { value: 6 }],
+      ["pools", { slots: 5 }, { slots: 6 }],
+      ["suites", expectation("a"), expectation("b")],
+      ["schedules", { cron: "0 5 * * *", conf: {} }, { cron: "0 6 * * *", conf: {} }],
+    ] as const
+  ) {
+    const put = (body: unknown) =>
+      engine.request(`/api/${kind}/mine`, {
+        method: "PUT",
+        headers: { "content-type": "application/json", "if-none-match": "*" },
+        body: JSON.stringify(body),
+      });
+    const shown = async () => await (await send(engine, "GET", `${kind}/mine`)).text();
+    const [made, later] = await Promise.all([put(first), put(first)]);
+    assert.deepEqual([made.status, later.status].sort(), [201, 412], kind);
+    const [before, audited] = [
+      await shown(),
+      await engine.sql`select from etl_improved_audit where event = ${`${kind}_put`}`,
+    ];
+    const taken = await problemOf(await put(second));
+    assert.deepEqual([taken.status, taken.type], [412, "/api/problems/conflict"], kind);
+    assert.match(taken.detail, /one of the name mine already/);
+    assert.equal(await shown(), before, kind);
+    assert.equal(
+      (await engine.sql`select from etl_improved_audit where event = ${`${kind}_put`}`).length,
+      audited.length,
+    );
+    assert.equal((await send(engine, "PUT", `${kind}/mine`, second)).status, 200, kind);
+    assert.notEqual(await shown(), before, kind);
+  }
+});
+
 Deno.test("a variable holds any value but none; one of a parameter, a retention or a job's schedule only what is taken", async (t) => {
   await using engine = await startEngine(t, { workers: 1 });
   const put = (name: string, value: unknown) => send(engine, "PUT", `variables/${name}`, { value });

@@ -1657,4 +1657,28 @@ export const ACCESS: Mutant[] = [
       "Of two first runs with other private fields at the same moment both load, each with its own.",
     tests: ["integration/private_fields_test.ts: of two first runs"],
   },
+  {
+    id: "access/only-new-named",
+    file: "store/named.ts",
+    find: "updated_at = now() where not ${onlyNew}",
+    replace: "updated_at = now()",
+    breaks: "A PUT with If-None-Match changes no configuration, variable or pool.",
+    tests: ["integration/named_resources_test.ts: a PUT that may only create"],
+  },
+  {
+    id: "access/only-new-suite",
+    file: "store/suites.ts",
+    find: "      where not ${onlyNew}\n",
+    replace: "",
+    breaks: "A PUT with If-None-Match changes no suite.",
+    tests: ["integration/named_resources_test.ts: a PUT that may only create"],
+  },
+  {
+    id: "access/only-new-schedule",
+    file: "store/schedules.ts",
+    find: "      where not ${onlyNew}\n",
+    replace: "",
+    breaks: "A PUT with If-None-Match changes no schedule.",
+    tests: ["integration/named_resources_test.ts: a PUT that may only create"],
+  },
 ];

@@ -4460,4 +4460,37 @@ export const PAGES: Mutant[] = [
     breaks: "what a schedule runs keeps each digit between its dialog and the form",
     tests: ["unit/dashboard_schedules_test.ts"],
   },
+  {
+    id: "pages/new-resource-replaces-none",
+    file: "islands/resources.tsx",
+    find: "headers: row === null ? ONLY_NEW : {},",
+    replace: "headers: {},",
+    breaks:
+      "A new configuration, pool, variable or suite of the dashboard replaces none of its name.",
+    tests: ["unit/dashboard_resources_test.ts: a new pool"],
+  },
+  {
+    id: "pages/new-schedule-replaces-none",
+    file: "islands/schedules.tsx",
+    find: "headers: schedule === null ? ONLY_NEW : {},",
+    replace: "headers: {},",
+    breaks: "A new schedule of the dashboard replaces none of its name.",
+    tests: ["unit/dashboard_schedules_test.ts: a new schedule"],
+  },
+  {
+    id: "pages/saved-configuration-replaces-none",
+    file: "islands/form.tsx",
+    find: "headers: name === mine.current ? {} : ONLY_NEW,",
+    replace: "headers: {},",
+    breaks: "What the form saves under a new name replaces no configuration.",
+    tests: ["unit/dashboard_run_form_test.ts: what the form holds is saved"],
+  },
+  {
+    id: "pages/saved-configuration-can-be-saved-again",
+    file: "islands/form.tsx",
+    find: "      mine.current = name;\n",
+    replace: "",
+    breaks: "What the form has saved can be saved again.",
+    tests: ["unit/dashboard_run_form_test.ts: what the form holds is saved"],
+  },
 ];

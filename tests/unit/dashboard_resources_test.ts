@@ -213,6 +213,8 @@ Deno.test("a new pool begins with two slots, and what is no number is left for t
   Object.assign(flag(), { checked: false });
   await living.on(flag(), "change");
   await submit(living);
+  // a new one replaces none that is there
+  assert.deepEqual(living.onlyNew, [`PUT /api/pools/${CODED}`]);
   assert.deepEqual(living.sent, [
     { slots: 12, per_server: true, description: null },
     { slots: "1.5", per_server: false, description: "Slow ones" },

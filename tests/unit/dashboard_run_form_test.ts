@@ -581,6 +581,11 @@ Deno.test("what the form holds is saved in a dialog, in which Enter saves and st
   // what was saved keeps its name while another is typed
   await living.type(living.at("#configuration-name"), "other");
   assert.match(notices(living, "dialog")[0]!, /“a\/b”/);
+  // one that is there is not replaced, but for the one that was saved here
+  assert.deepEqual(living.onlyNew, [PUT, PUT]);
+  await living.type(living.at("#configuration-name"), "a/b");
+  await press(living, "Save");
+  assert.deepEqual([living.asked.length, living.onlyNew.length], [3, 2]);
   await press(living, "Close");
   assert.ok(living.at("dialog") === null);
 });

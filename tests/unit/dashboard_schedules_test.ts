@@ -264,6 +264,7 @@ Deno.test("a new schedule begins with what fits most, and is sent as it was writ
     '{"cron":"@daily","time_zone":"UTC","missed":"none","overlap":"cancel","description":null,' +
       '"conf":{"id":12345678901234567890},"grace_seconds":90}',
   );
+  assert.deepEqual(living.onlyNew, [`PUT ${at("")}`], "a new one replaces none that is there");
   assert.equal(title(living), null);
   assert.deepEqual(notices(living), [`good: ${NAME} is saved.`]);
   assert.equal(rows(living).length, 1);
@@ -287,6 +288,7 @@ Deno.test("a schedule is changed from what it is", async () => {
     // the server explains it
     grace_seconds: "soon",
   }]);
+  assert.deepEqual(living.onlyNew, []);
 });
 
 Deno.test("what is wrong with a schedule is said at its fields, and gone when it is sent again", async () => {
