@@ -102,6 +102,7 @@ Deno.test("a declared column says what its type makes of it, and nothing else", 
   );
   const types = rows.map((row) => (row.querySelector("select") as unknown as Live).value);
   assert.deepEqual(types, ["text", "date", "numeric", "boolean", "", "uuid"]);
+  assert.deepEqual(page.every("input").filter((each) => page.focused(each) > 0), []);
 });
 
 Deno.test("columns are declared in rows of inputs, which say what is sent", async () => {
@@ -118,6 +119,9 @@ Deno.test("columns are declared in rows of inputs, which say what is sent", asyn
   await page.click("button", "Add a column");
   assert.deepEqual(given, [], "it has no name yet");
   assert.equal(page.focused(input("Column 1", "Column")), 1);
+  await choose(page, input("Column 1", "Type"), "integer");
+  assert.equal(last(), "");
+  await choose(page, input("Column 1", "Type"), "text");
   await page.type(input("Column 1", "Column"), "price");
   assert.deepEqual([last(), hints()], ['{"price":"text"}', ["order", "sold"]]);
   await choose(page, input("price", "Type"), "numeric");
@@ -125,6 +129,11 @@ Deno.test("columns are declared in rows of inputs, which say what is sent", asyn
   await page.type(input("price", "Digits"), "1x0");
   await page.type(input("price", "Decimal sign"), ",");
   assert.equal(last(), '{"price":{"type":"numeric(10,2)","decimal":","}}');
+  await choose(page, input("price", "Type"), "integer");
+  assert.equal(last(), '{"price":{"type":"integer","decimal":","}}');
+  await choose(page, input("price", "Type"), "numeric");
+  await page.type(input("price", "Decimals"), "2");
+  await page.type(input("price", "Digits"), "10");
   await page.type(input("price", "Decimal sign"), "");
   assert.equal(last(), '{"price":"numeric(10,2)"}');
   // a list stays as it is typed for as long as it says the same
@@ -136,6 +145,11 @@ Deno.test("columns are declared in rows of inputs, which say what is sent", asyn
   assert.equal(last(), '{"price":"numeric(10,2)"}');
   // what is declared twice is told
   await page.click("button", "Add a column");
+  assert.equal(page.focused(input("Column 2", "Column")), 1);
+  await page.click("button", "Add a column");
+  assert.equal(page.every(".field-error").length, 0, "two without a name are not the same");
+  await page.click("button", "Remove Column 3");
+  assert.equal(page.focused(input("Column 2", "Column")), 1);
   await page.type(input("Column 2", "Column"), "price");
   assert.equal(page.every(".field-error").length, 2);
   assert.match(textOf(page.at(".field-error").outerHTML), /^price is declared twice/);
@@ -146,13 +160,23 @@ Deno.test("columns are declared in rows of inputs, which say what is sent", asyn
   assert.equal(last(), '{"price":"numeric(10,2)"}');
   await page.click("button", "Remove price");
   assert.equal(last(), "");
-  assert.equal(page.focused(page.at("#columns-add")), 1);
+  assert.equal(page.focused(page.at("#columns-add")), 2);
   assert.equal(page.every(".declared-row").length, 1, "the other is still being written");
   // the JSON is as good
   await page.type(page.at("#columns-json"), '{"order":"integer"}');
   assert.deepEqual(page.every(".declared-row").map((each) => each.getAttribute("aria-label")), [
     "order",
   ]);
+});
+
+Deno.test("what is declared stays what it was while a column is called otherwise", async () => {
+  const { living: page, given } = await columns(
+    '{"a":{"column":"x"},"b":{"type":"text","null_values":["-","n/a"]}}',
+  );
+  using _ = page;
+  assert.ok(page.every("input").some((each) => each.value === "-, n/a"));
+  await page.type(page.at(".declared-row input"), "c");
+  assert.deepEqual(given, ['{"c":{"column":"x"},"b":{"type":"text","null_values":["-","n/a"]}}']);
 });
 
 Deno.test("types that the records ask for come to those that are declared", async () => {

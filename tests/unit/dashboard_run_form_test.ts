@@ -162,6 +162,8 @@ Deno.test("what was typed is there again in this tab, and a fresh start forgets 
   assert.deepEqual(living.kept("etl_form"), {
     ...{ run_label: "yours", batch_size: "5", "source.type": "inline" },
   });
+  await write(living, "batch_size", "");
+  assert.equal((living.kept("etl_form") as Record<string, string>).run_label, "yours");
   await write(living, "source.records", '[{"id": 1}]');
   await press(living, "Preview");
   await submit(living);
@@ -555,6 +557,9 @@ Deno.test("a configuration is changed in the form, is saved by Enter, and what i
     description: null,
   });
   assert.match(notices(living)[0]!, /^good: Saved. It can be run as “a b” from anywhere/);
+  living.answers[PUT] = refused("It is away.");
+  await press(living, "Save");
+  assert.deepEqual(notices(living), ["problem: It is away."]);
   assert.ok(!isOff(living, "Save"));
 });
 
