@@ -461,6 +461,13 @@ Deno.test("a server goes on with its run however late its signs of life are, and
     source: { type: "http", url: `${peer.address}/rows.ndjson`, key: "id" },
   });
   await waitFor(() => peer.requests.length > 0, { what: "the run reads its source" });
+  await waitFor(async () => {
+    const rows = await query(
+      db.dsn,
+      "select from etl.runs where state = 'running' and seen_at < now() - interval '1 minute'",
+    );
+    return rows.length > 0;
+  }, { what: "a sign of life that is late" });
   // whoever looks for this one finds the other first
   assert.deepEqual(await run({ run_label: "quick", batch_size: 5 }), succeeded);
   held.resolve(new Response('{"id": 1}\n'));
