@@ -66,8 +66,6 @@ export class Living implements Disposable {
   ) as unknown as Live;
   /** Requests, each as "GET /path", in their order. */
   readonly asked: string[] = [];
-  /** Requests that must not change what is there already (`If-None-Match: *`), as in `asked`. */
-  readonly onlyNew: string[] = [];
   /** Bodies of requests, as they were sent. */
   readonly sent: unknown[] = [];
   /** Headers of requests, in their order. */
@@ -129,7 +127,6 @@ export class Living implements Disposable {
       fetch: (url: string, options: RequestInit = {}) => {
         const request = `${options.method ?? "GET"} ${url}`;
         this.asked.push(request);
-        if (new Headers(options.headers).get("if-none-match") === "*") this.onlyNew.push(request);
         this.heads.push(new Headers(options.headers));
         const { body } = options;
         if (body !== undefined) this.sent.push(typeof body === "string" ? parseExact(body) : body);
@@ -326,6 +323,11 @@ export class Living implements Disposable {
 
   get stream(): FakeEventSource | undefined {
     return FakeEventSource.opened.at(-1);
+  }
+
+  /** Requests that must not change what is there already (`If-None-Match: *`), as in `asked`. */
+  get onlyNew(): string[] {
+    return this.asked.filter((_, i) => this.heads[i]!.get("if-none-match") === "*");
   }
 
   get html(): string {
