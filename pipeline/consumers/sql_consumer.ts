@@ -291,7 +291,7 @@ function located(file: string, at?: Place): string {
   return at === undefined ? file : `${file}:${at.line}:${at.column}`;
 }
 
-/** The error of a statement with its place in the file; its code stays, as it says whether trying again may help. */
+/** The error of a statement with its place in the file. */
 function explained(
   error: unknown,
   file: string,
@@ -301,11 +301,8 @@ function explained(
   const { code, position, hint } = error as { code?: string; position?: string; hint?: string };
   if (code === undefined) return error;
   const place = placeOf(Number(position ?? 1));
-  return Object.assign(
-    new Error(
-      `${located(file, place)}: ${error.message}${hint === undefined ? "" : `. ${hint}`}`,
-      { cause: error },
-    ),
-    { code },
+  return new Error(
+    `${located(file, place)}: ${error.message}${hint === undefined ? "" : `. ${hint}`}`,
+    { cause: error },
   );
 }

@@ -827,14 +827,6 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/sql_consumer_test.ts: a statement that fails"],
   },
   {
-    id: "reactions/sql-passing",
-    file: "pipeline/consumers/sql_consumer.ts",
-    find: "    { code },\n",
-    replace: "    {},\n",
-    breaks: "what passes by itself is no failure of a SQL consumer",
-    tests: ["integration/sql_consumer_test.ts: a statement that fails"],
-  },
-  {
     id: "reactions/sql-stop",
     file: "pipeline/consumers/sql_consumer.ts",
     find: "await Promise.race([executed, stopped.promise]);",
