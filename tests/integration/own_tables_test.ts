@@ -18,6 +18,7 @@ const SHOP = `
   create table shop.orders (
     order_id integer primary key,
     row_no bigint generated always as identity,
+    ticket bigserial,
     "No." varchar(8) unique,
     customer uuid,
     country text references shop.countries deferrable initially deferred,
@@ -121,7 +122,7 @@ Deno.test("a table of another role's own is loaded: its constraints, defaults an
     const statements = await refused();
     assert.match(
       statements,
-      /^alter table shop.orders add column _etl_fingerprint bytea, .*; grant usage on schema shop to \w+; grant select, insert, update on shop.orders to \w+$/,
+      /^alter table shop.orders add column _etl_fingerprint bytea, .*; grant usage on schema shop to \w+; grant select, insert, update on shop.orders to \w+; grant usage on sequence shop.orders_ticket_seq to \w+$/,
     );
     // the role of the server may not alter it, whatever the conf says
     assert.equal(await refused({ add_columns: true }), statements);

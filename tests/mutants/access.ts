@@ -1681,4 +1681,12 @@ export const ACCESS: Mutant[] = [
     breaks: "A PUT with If-None-Match changes no schedule.",
     tests: ["integration/named_resources_test.ts: a PUT that may only create"],
   },
+  {
+    id: "access/sequence-of-own-table",
+    file: "sql/datasets/own_tables.sql",
+    find: "case when s.relkind = 'S' then not has_sequence_privilege",
+    replace: "case when s.relkind <> 'S' then not has_sequence_privilege",
+    breaks: "What a server's role lacks for the sequences of a table of one's own is told.",
+    tests: ["integration/own_tables_test.ts: a table of another role"],
+  },
 ];

@@ -2606,4 +2606,14 @@ export const RUNS: Mutant[] = [
     breaks: "A server that starts beside a newer set-up of its database does not say so.",
     tests: ["integration/schema_version_test.ts: a server that starts although"],
   },
+  {
+    id: "runs/maintained-without-its-column",
+    file: "sql/maintenance/maintenance.sql",
+    find:
+      "    select from pg_attribute as a join pg_class as c on c.oid = a.attrelid\n    where a.attrelid = t.relation and a.attname = t.age_column",
+    replace:
+      "    select from pg_attribute as a join pg_class as c on c.oid <> a.attrelid\n    where a.attrelid = t.relation",
+    breaks: "A table that has lost the column by which it is maintained is left alone.",
+    tests: ["integration/maintenance_test.ts: maintenance deletes what is older"],
+  },
 ];
