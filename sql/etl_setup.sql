@@ -5733,7 +5733,7 @@ begin
       select * into run from etl.runs as r where r.run_id = asked.run_id for no key update;
     end if;
     delete from etl.cancel_requests as c where c.request_no = asked.request_no;
-    continue when run.state not in ('queued', 'running') or run.cancel_requested_at is not null;
+    continue when coalesce(run.state, 'gone') not in ('queued', 'running') or run.cancel_requested_at is not null;
     if run.state = 'running' or run.attempt > 0 then
       update etl.runs as r set cancel_requested_at = asked.requested_at, cancel_requested_by = asked.requested_by
         where r.run_id = run.run_id;
@@ -8463,7 +8463,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('175f6e3e34678aef8ea9b262a9a12195aa0ce38ba77c6b75cfe779ba38365298')
+insert into etl.setups (checksum) values ('7850b6018e62e33ec1dc8e2abe303475e7b8902bc590120b219dac7a0f6afa8c')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8471,4 +8471,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"175f6e3e34678aef8ea9b262a9a12195aa0ce38ba77c6b75cfe779ba38365298","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"7850b6018e62e33ec1dc8e2abe303475e7b8902bc590120b219dac7a0f6afa8c","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -35,7 +35,7 @@ begin
       select * into run from etl.runs as r where r.run_id = asked.run_id for no key update;
     end if;
     delete from etl.cancel_requests as c where c.request_no = asked.request_no;
-    continue when run.state not in ('queued', 'running') or run.cancel_requested_at is not null;
+    continue when coalesce(run.state, 'gone') not in ('queued', 'running') or run.cancel_requested_at is not null;
     if run.state = 'running' or run.attempt > 0 then
       update etl.runs as r set cancel_requested_at = asked.requested_at, cancel_requested_by = asked.requested_by
         where r.run_id = run.run_id;

@@ -132,6 +132,27 @@ Deno.test("a client that has locked a table, and is busy, is named, too", async 
   }
 });
 
+Deno.test("a cancellation waits for a run that somebody has locked, and is forgotten for one that is gone", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await using other = await client(db.dsn);
+  const cancel = async () => (await sql.query("select etl.apply_cancels() as n")).rows[0].n;
+  const requests = async () => (await query(db.dsn, "select from etl.cancel_requests")).length;
+  const run = await ask(sql, { batch_size: 5 });
+  await sql.query("select etl.cancel_run($1)", [run]);
+  await other.query("begin");
+  await other.query("select from etl.runs for update");
+  assert.deepEqual([await cancel(), await requests()], [0, 1]);
+  await other.query("commit");
+  assert.deepEqual([await cancel(), await requests()], [1, 0]);
+  const [{ state } = { state: null }] = await query(db.dsn, "select state from etl.runs");
+  assert.equal(state, "cancelled");
+  await sql.query(
+    "insert into etl.cancel_requests (run_id, requested_by) values (gen_random_uuid(), 'x')",
+  );
+  assert.deepEqual([await cancel(), await requests()], [0, 0]);
+});
+
 Deno.test("a request in SQL is skipped, cancels the older or fails after its commit, and says why", async (t) => {
   await using db = await testDatabase(t);
   await using sql = await client(db.dsn);

@@ -1469,4 +1469,29 @@ export const QUEUE: Mutant[] = [
     breaks: "a chunk that is prepared again after the verdict changes no manifest",
     tests: ["integration/sharing_steps_test.ts: a chunk's spill"],
   },
+  {
+    id: "queue/cancellation-of-a-locked-run",
+    file: "sql/runs/cancel_retry.sql",
+    find: "and exists (select from etl.runs as r where r.run_id = asked.run_id);",
+    replace: "and exists (select from etl.runs as r where r.run_id <> asked.run_id);",
+    breaks: "A cancellation of a run whose row is locked is not lost.",
+    tests: ["integration/queue_test.ts: a cancellation waits"],
+  },
+  {
+    id: "queue/cancellation-of-a-gone-run",
+    file: "sql/runs/cancel_retry.sql",
+    find:
+      "      continue when not found and exists (select from etl.runs as r where r.run_id = asked.run_id);",
+    replace: "      continue when not found;",
+    breaks: "A cancellation of a run that is gone is not looked at for ever.",
+    tests: ["integration/queue_test.ts: a cancellation waits"],
+  },
+  {
+    id: "queue/cancellation-of-nothing",
+    file: "sql/runs/cancel_retry.sql",
+    find: "continue when coalesce(run.state, 'gone') not in",
+    replace: "continue when run.state not in",
+    breaks: "A cancellation of a run that is gone stops no other.",
+    tests: ["integration/queue_test.ts: a cancellation waits"],
+  },
 ];
