@@ -197,6 +197,18 @@ Deno.test("the log of a run can be read, a page at a time, and keeps its last li
   assert.deepEqual(seen, Array.from({ length: 10 }, (_, i) => `line ${i + 6}`));
   assert.equal(second.next, null);
   assert.equal((await engine.request(`/api/etl/runs/${crypto.randomUUID()}/logs`)).status, 404);
+  // and so are chunks
+  await engine.sql`insert into etl.chunks (run_id, chunk_no, slice)
+    select ${run_id}::uuid, i, '{}' from generate_series(0, 4) as i`;
+  const chunks: number[] = [];
+  for (let next: string | null = ""; next !== null;) {
+    const cursor: string = next === "" ? "" : `&cursor=${next}`;
+    const answer = await engine.request(`/api/etl/runs/${run_id}/chunks?limit=2${cursor}`);
+    const page: { items: { chunk_no: number }[]; next: string | null } = await answer.json();
+    chunks.push(...page.items.map(({ chunk_no }) => chunk_no));
+    next = page.next;
+  }
+  assert.deepEqual(chunks, [0, 1, 2, 3, 4]);
 });
 
 Deno.test("health answers while a set-up makes its views anew", async (t) => {

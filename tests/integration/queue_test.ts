@@ -145,8 +145,18 @@ Deno.test("a cancellation waits for a run that somebody has locked, and is forgo
   assert.deepEqual([await cancel(), await requests()], [0, 1]);
   await other.query("commit");
   assert.deepEqual([await cancel(), await requests()], [1, 0]);
-  const [{ state } = { state: null }] = await query(db.dsn, "select state from etl.runs");
-  assert.equal(state, "cancelled");
+  const ended = async () =>
+    await query(
+      db.dsn,
+      "select run_id, status, low_ratio from public.etl_improved_metrics order by created_at",
+    );
+  assert.deepEqual(await ended(), [{ run_id: run, status: "cancelled", low_ratio: false }]);
+  // who asks about one sees to that one alone
+  const [one, two] = [await ask(sql, { batch_size: 6 }), await ask(sql, { batch_size: 7 })];
+  for (const id of [one, two]) await sql.query("select etl.cancel_run($1)", [id]);
+  await sql.query("select etl.apply_cancels($1)", [two]);
+  assert.deepEqual((await ended()).map(({ run_id }) => run_id), [run, two]);
+  await cancel();
   await sql.query(
     "insert into etl.cancel_requests (run_id, requested_by) values (gen_random_uuid(), 'x')",
   );

@@ -1689,4 +1689,12 @@ export const ACCESS: Mutant[] = [
     breaks: "What a server's role lacks for the sequences of a table of one's own is told.",
     tests: ["integration/own_tables_test.ts: a table of another role"],
   },
+  {
+    id: "access/port-of-a-protocol",
+    file: "pipeline/user_code/requests.ts",
+    find: 'url.protocol === "https:" ? "443" : "80"',
+    replace: 'url.protocol !== "https:" ? "443" : "80"',
+    breaks: "A listed host with the port of HTTPS is not asked over HTTP.",
+    tests: ["unit/source_requests_test.ts: a module asks"],
+  },
 ];

@@ -1494,4 +1494,12 @@ export const QUEUE: Mutant[] = [
     breaks: "A cancellation of a run that is gone stops no other.",
     tests: ["integration/queue_test.ts: a cancellation waits"],
   },
+  {
+    id: "queue/cancel-one",
+    file: "sql/runs/cancel_retry.sql",
+    find: "where only_run is null or c.run_id = only_run",
+    replace: "where only_run is null or c.run_id <> only_run",
+    breaks: "Who asks about the cancellation of one run sees to that one alone.",
+    tests: ["integration/queue_test.ts: a cancellation waits"],
+  },
 ];

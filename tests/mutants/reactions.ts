@@ -3303,4 +3303,12 @@ export const REACTIONS: Mutant[] = [
     breaks: "a consumer in a file emits the datasets that it lists",
     tests: ["integration/consumer_host_test.ts: a consumer in a file of one's own"],
   },
+  {
+    id: "reactions/lineage-database-of-user",
+    file: "telemetry/integrations/openlineage.ts",
+    find: "database: database ?? user,",
+    replace: 'database: database ?? "",',
+    breaks: "Lineage names the database that a connection string leaves out.",
+    tests: ["unit/telemetry_test.ts: lineage names a database"],
+  },
 ];

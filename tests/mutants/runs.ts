@@ -2616,4 +2616,20 @@ export const RUNS: Mutant[] = [
     breaks: "A table that has lost the column by which it is maintained is left alone.",
     tests: ["integration/maintenance_test.ts: maintenance deletes what is older"],
   },
+  {
+    id: "runs/low-ratio-of-none",
+    file: "sql/runs/finish.sql",
+    find: "coalesce($1.low_ratio, false)",
+    replace: "coalesce($1.low_ratio, true)",
+    breaks: "A run that never counted its rows has no low ratio.",
+    tests: ["integration/queue_test.ts: a cancellation waits"],
+  },
+  {
+    id: "runs/pages-of-chunks",
+    file: "routes/runs.ts",
+    find: "await listChunks(deps.sql, id, { after, limit: limit + 1 })",
+    replace: "await listChunks(deps.sql, id, { after, limit })",
+    breaks: "The chunks of a run are listed to the last.",
+    tests: ["integration/metrics_test.ts: the log of a run can be read"],
+  },
 ];

@@ -3671,4 +3671,20 @@ export const SOURCES: Mutant[] = [
     breaks: "Of a rejected record that is no text the bytes are kept.",
     tests: ["unit/origin_test.ts: a rejected record"],
   },
+  {
+    id: "sources/words-of-no",
+    file: "pipeline/sources/columns.ts",
+    find: "column.false_values ?? conf.false_values",
+    replace: "column.false_values",
+    breaks: "Words for no of a source hold for its columns.",
+    tests: ["unit/csv_values_test.ts: words for yes and no"],
+  },
+  {
+    id: "sources/words-of-yes",
+    file: "pipeline/sources/columns.ts",
+    find: "column.true_values ?? conf.true_values",
+    replace: "column.true_values",
+    breaks: "Words for yes of a source hold for its columns.",
+    tests: ["unit/csv_values_test.ts: words for yes and no"],
+  },
 ];

@@ -237,6 +237,24 @@ Deno.test("declared columns are read in JSON as well; numbers keep what they are
   assert.deepEqual(unreadable.map(({ field }) => field), ["p"]);
 });
 
+Deno.test("words for yes and no are those of the column, else of the source, else the usual ones", async () => {
+  const text = "a,b,c\nja,si,YES\nnein,no,off\nyes,ja,ja\n";
+  const { records, unreadable } = await read(text, {
+    columns: {
+      a: "boolean",
+      b: { type: "boolean", true_values: ["si"], false_values: ["no"] },
+      c: "text",
+    },
+    true_values: ["ja"],
+    false_values: ["nein"],
+  });
+  assert.deepEqual(records, [{ a: true, b: true, c: "YES" }, { a: false, b: false, c: "off" }]);
+  assert.deepEqual(unreadable.map(({ field }) => field), ["a"]);
+  const usual = await read("a\nYES\nOff\n1\nja\n", { columns: { a: "boolean" } });
+  assert.deepEqual(usual.records, [{ a: true }, { a: false }, { a: true }]);
+  assert.equal(usual.unreadable.length, 1);
+});
+
 Deno.test("a declaration that cannot be read is refused; one of no column is warned of", async () => {
   await assert.rejects(
     read("a\n1\n", { columns: { a: { type: "date", format: "%H:%M" } } }),

@@ -176,6 +176,16 @@ Deno.test("a module asks by reading methods, of servers that it lists or that it
     await ask({ url, hosts: ["127.0.0.1:1", "x.test"] }),
     /\(there are 127\.0\.0\.1:1, x\.test\)/,
   );
+  // a port that a URL leaves out is that of its protocol
+  for (
+    const [url, listed, wanted] of [["https://x.test/", "x.test:80", "x.test:443"], [
+      "http://x.test/",
+      "x.test:443",
+      "x.test:80",
+    ]] as const
+  ) {
+    assert.match(await ask({ url, hosts: [listed] }), new RegExp(`does not list: add "${wanted}"`));
+  }
   assert.match(await ask({ url: "ftp://127.0.0.1/" }), /^source-refused: .*asks for ftp:/);
   assert.match(
     await ask({ url: "/a" }),

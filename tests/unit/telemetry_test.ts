@@ -4,6 +4,7 @@ import { addressSecrets, DeliveryError, request, statusError } from "../../telem
 import { adviceUrl, facts, headline, type Notification } from "../../telemetry/integration.ts";
 import { MlflowClient, mlflowExporter, mlflowRun } from "../../telemetry/integrations/mlflow.ts";
 import {
+  databaseName,
   lineageEvent,
   lineageExporter,
   LineageSender,
@@ -492,6 +493,17 @@ const LINEAGE = {
   dataDir: "/data",
   version: "1",
 };
+
+Deno.test("lineage names a database as libpq finds it: of no name that of the user, never with a password", () => {
+  assert.deepEqual(databaseName("postgres://u:secret@db.test:6000/shop"), {
+    namespace: "postgres://db.test:6000",
+    database: "shop",
+  });
+  assert.deepEqual(databaseName("postgres://u@db.test"), {
+    namespace: "postgres://db.test:5432",
+    database: "u",
+  });
+});
 
 const lineage = (of: ExportFacts, { kind = "end", endNo = 1 }: {
   kind?: "start" | "end";
