@@ -37,6 +37,17 @@ interface Asking {
   hosts?: string[];
 }
 
+/** What comes of work that must not be waited for. */
+async function soon<T>(work: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("there is no answer after 30 s")), 30_000);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** What a module is answered: the text, or the type of the problem and what it says. */
 async function ask(
   { url, method = "GET", body, connection, connections = {}, hosts = ["127.0.0.1"] }: Asking,
@@ -44,7 +55,7 @@ async function ask(
   const requester = new Requester({ connections, limits: LIMITS, retryInitialMs: 1 });
   const request = { url, method, headers: {}, body: body ?? null, connection };
   try {
-    return new TextDecoder().decode((await requester.ask(request as never, hosts)).body);
+    return new TextDecoder().decode((await soon(requester.ask(request as never, hosts))).body);
   } catch (error) {
     const { type, message, transient } = error as Problem;
     return `${type}${transient ? ", later" : ""}: ${message}`;
@@ -151,9 +162,9 @@ Deno.test("of more requests than are sent at once each has its turn", async () =
   });
   const requester = new Requester({ connections: {}, limits: LIMITS });
   const request = { url: `http://${server.host}/`, method: "GET", headers: {}, body: null };
-  await Promise.all(
+  await soon(Promise.all(
     Array.from({ length: 20 }, () => requester.ask(request as never, ["127.0.0.1"])),
-  );
+  ));
   assert.deepEqual([server.asked.length, most <= 4], [20, true]);
 });
 
