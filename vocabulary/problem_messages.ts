@@ -290,7 +290,7 @@ export const PROBLEM_MESSAGES = {
   ],
   "name-taken": [
     "There is one of the name {name} already. Choose another name, or change that one.",
-    "Ya existe uno con el nombre {name}. Elige otro nombre, o cambia ese.",
+    "Ya existe uno con el nombre {name}. Elija otro nombre o cambie ese.",
   ],
   "no-such-entry": [
     "There is no {what*} {name}. `etl {noun} list` and GET {path} list them.",
