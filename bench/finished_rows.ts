@@ -64,11 +64,13 @@ export interface FinishedRows {
  */
 export async function finishRows(
   file: string,
-  { dataDir, dir, table = null }: {
+  { dataDir, dir, table = null, asRows = false }: {
     dataDir: string;
     dir: string;
     /** Default: the events table. */
     table?: TypedTable | null;
+    /** Whether rows of flat records are made without events, as a run does; then there is no text of them. Default false. */
+    asRows?: boolean;
   },
 ): Promise<FinishedRows> {
   const conf = sourceOf(file);
@@ -107,13 +109,16 @@ export async function finishRows(
     spillDir: dir,
     chunkNo: 0,
     table,
+    ...(asRows ? { orderRunId: RUN_ID } : {}),
     onLap: (stage) => stage === "ge_validate" ? lap.skip() : lap.end(stage),
   });
   for (const slice of slices) {
-    for await (const { events, rejected } of chain.pass(readSource(conf, slice, context))) {
-      writer.add(events);
+    const batches = readSource(conf, slice, { ...context, flat: chain.takesFlat });
+    for await (const { events, rejected, rows } of chain.pass(batches)) {
+      if (rows === undefined) writer.add(events);
+      else writer.addRows(rows);
       lap.end("chunk");
-      if (table !== null) continue;
+      if (asRows || table !== null) continue;
       await text.write(encoder.encode(events.map((event) => copyLine(event, RUN_ID)).join("")));
       lap.skip();
       if (rejected.length > 0) {

@@ -3,11 +3,13 @@
  * without a database, and prints µs a record by stage. With `--functions` also
  * the functions that took most, sampled by V8.
  *
- *     deno run -A bench/profile.ts [--records N] [--typed] [--functions]
+ *     deno run -A bench/profile.ts [--records N] [--format csv|parquet] [--typed] [--events] [--functions]
+ *
+ * `--events` makes an event of each record, also of flat ones.
  */
 import { Session } from "node:inspector";
 import { parseArgs } from "node:util";
-import { writeDataSet } from "./data_set.ts";
+import { type DataFormat, writeDataSet } from "./data_set.ts";
 import { type FinishedRows, finishRows, TYPED } from "./finished_rows.ts";
 
 /** The first records run code that V8 has not compiled yet. */
@@ -71,6 +73,8 @@ if (import.meta.main) {
   const { values } = parseArgs({
     options: {
       records: { type: "string", default: "500000" },
+      format: { type: "string", default: "ndjson" },
+      events: { type: "boolean", default: false },
       typed: { type: "boolean", default: false },
       functions: { type: "boolean", default: false },
     },
@@ -79,9 +83,11 @@ if (import.meta.main) {
   const dataDir = await Deno.makeTempDir({ prefix: "etl-profile-" });
   try {
     const prepare = async (records: number) => {
-      const file = `${records}.ndjson`;
-      await writeDataSet(`${dataDir}/${file}`, { records, order: "scattered" });
-      return () => finishRows(file, { dataDir, dir: `${dataDir}/rows`, table });
+      const format = values.format as DataFormat;
+      const file = `${records}.${format}`;
+      await writeDataSet(`${dataDir}/${file}`, { records, order: "scattered", format });
+      return () =>
+        finishRows(file, { dataDir, dir: `${dataDir}/rows`, table, asRows: !values.events });
     };
     await (await prepare(WARM_UP_RECORDS))();
     const work = await prepare(Number(values.records));

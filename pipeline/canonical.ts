@@ -168,7 +168,7 @@ function fill(
 }
 
 /** Names with a place or a meaning of their own in an object of JavaScript. */
-const PARTICULAR = /^(?:\d+|__proto__)$/;
+export const PARTICULAR_NAME = /^(?:\d+|__proto__)$/;
 /** Objects of more members are no longer the engine's fast ones. */
 const MAX_COPIED = 64;
 
@@ -194,7 +194,7 @@ function shapeOf(given: string[]): Shape {
     sorted,
     prefixes: sorted.map((key, i) => `${i === 0 ? "{" : ","}${stringText(key)}:`),
     places: sorted.map(() => ({ shape: null })),
-    copy: sorted.length > MAX_COPIED || sorted.some((key) => PARTICULAR.test(key))
+    copy: sorted.length > MAX_COPIED || sorted.some((key) => PARTICULAR_NAME.test(key))
       ? null
       : Object.fromEntries(sorted.map((key) => [key, null])),
   };

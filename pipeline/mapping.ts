@@ -239,13 +239,17 @@ function countTypes(
   for (const record of records) {
     if (record instanceof Unreadable) continue;
     const value = read(record);
-    if (typeof value === "string") {
-      if (mayBeNumber(value.charCodeAt(0)) && NUMBER_KEY.test(value)) count.numberTexts++;
-      else if (value === "true" || value === "false") count.booleanTexts++;
-    } else if (typeof value === "number" || typeof value === "bigint") count.numbers++;
+    if (typeof value === "string") countKeyText(value, count);
+    else if (typeof value === "number" || typeof value === "bigint") count.numbers++;
     else if (typeof value === "boolean") count.booleans++;
   }
   return count;
+}
+
+/** Counts a key that is a text. */
+export function countKeyText(value: string, count: KeyTypes): void {
+  if (mayBeNumber(value.charCodeAt(0)) && NUMBER_KEY.test(value)) count.numberTexts++;
+  else if (value === "true" || value === "false") count.booleanTexts++;
 }
 
 /** Whether a number can begin so: most texts need no pattern. */

@@ -1,5 +1,6 @@
 import { verbatim } from "../vocabulary/messages.ts";
 import type { Event, Rejected } from "./event.ts";
+import { FlatRows } from "./flat_rows.ts";
 import { compileMapping, countKeyTypes, type Mapping } from "./mapping.ts";
 import { parsePath } from "./field_path.ts";
 import type { Params } from "./params.ts";
@@ -9,12 +10,13 @@ import { compileColumns, rereadFields } from "./sources/columns.ts";
 import { parseJson } from "./sources/json_text.ts";
 import type { SourceConf } from "./sources/schema.ts";
 import { higher } from "./sources/modules/positions.ts";
-import { locate } from "./sources/origin.ts";
+import { locate, sliceBatch } from "./sources/origin.ts";
 import { addRepeated } from "./sources/repeated_names.ts";
 import { RowShaper } from "./typed_rows.ts";
 import type { TypedTable } from "../store/row_layout.ts";
 import { type Plain, type RecordBatch, Unreadable } from "./sources/source.ts";
 import type { PreparedCounts } from "./spill/layout.ts";
+import type { MadeRows } from "./spill/writer.ts";
 import { atStage } from "./stage_tracker.ts";
 import { GeValidator, payloadCheckOf } from "./stages/ge_validate.ts";
 import { type TransformedBatch, Transformer } from "./stages/transform.ts";
@@ -40,12 +42,16 @@ export interface ChainOptions {
   spillDir: string;
   /** Default 1. */
   attempt?: number;
+  /** As which rows of flat records count; default: records are given as events, none as rows. */
+  orderRunId?: string;
   /** Null outside of a run. */
   chunkNo: number | null;
   /** The columns of a typed destination; default null: the events table, which takes any record. */
   table?: TypedTable | null;
   /** Whether the events are for a typed table, whose columns may not be known yet; default: where `table` is given. */
   typed?: boolean;
+  /** A batch ends exactly behind so many records, for who judges by the first ones; default: wherever it ends. */
+  endsBehind?: number;
   /** Told each batch as it was read. */
   onRead?: (records: RecordBatch) => void;
   /** Told each time when a stage's part of a batch is done. */
@@ -68,6 +74,8 @@ export interface ChainBatch {
   types: Record<string, string> | undefined;
   /** Whether its records were cells of text. */
   cells: boolean;
+  /** Rows that are made already, of flat records, which are no events. */
+  rows?: MadeRows;
 }
 
 /**
@@ -101,6 +109,7 @@ export class RecordChain implements Disposable {
   readonly #private: PrivateFields | null;
   /** The key of a record that was rejected before it was mapped; only where somebody wants to know. */
   readonly #keyOf: ((rejected: Rejected) => string | undefined) | null;
+  readonly #flat: FlatRows | null;
   #mark = performance.now();
   /** What an error that is thrown now belongs to. */
   #stage: Stage = "extract";
@@ -130,6 +139,19 @@ export class RecordChain implements Disposable {
       conf: columnsOf(params.source),
       isRaw: isRawField(options),
     });
+    const makesRows = options.orderRunId !== undefined && module === null && suite === null &&
+      options.privacy === null && chunkNo !== null && this.#typed === (table !== null);
+    this.#flat = makesRows
+      ? FlatRows.of({
+        mapping,
+        sourceName,
+        maxPayloadBytes: options.maxPayloadBytes,
+        runId: options.orderRunId!,
+        chunkNo,
+        table,
+        cursor: cursorOf(params.source),
+      })
+      : null;
     const keyOf = params.write === "mirror" && module === null
       ? rejectedKey(params.source, options.privacy)
       : null;
@@ -147,6 +169,50 @@ export class RecordChain implements Disposable {
     });
   }
 
+  /** Whether it makes rows of flat records. */
+  get takesFlat(): boolean {
+    return this.#flat !== null;
+  }
+
+  /** The batches, flat records of which are rows now, but for those that others have to look at. */
+  async *#withRows(
+    batches: AsyncIterable<RecordBatch>,
+  ): AsyncGenerator<RecordBatch | { rows: MadeRows }> {
+    const { counts } = this;
+    for await (const records of batches) {
+      if (records.unparsed === undefined) {
+        yield records;
+        continue;
+      }
+      this.#lap("extract", "transform");
+      this.#count(records);
+      const { records: flat, rest } = records.unparsed;
+      const rows = this.#flat!.make(flat, counts.events, counts);
+      counts.records_read += rows.count;
+      counts.events += rows.count;
+      this.#lap("transform", "chunk");
+      yield { rows };
+      if (rows.count < flat.count) yield rest(rows.count);
+    }
+  }
+
+  /** The same batches, one of which ends where it is asked for. */
+  async *#split<B extends RecordBatch | { rows: MadeRows }>(
+    batches: AsyncIterable<B>,
+  ): AsyncGenerator<B | RecordBatch> {
+    let rest = this.#options.endsBehind ?? 0;
+    for await (const batch of batches) {
+      if ("rows" in batch) rest -= batch.rows.count;
+      else if (rest > 0 && rest < batch.length) {
+        yield sliceBatch(batch, 0, rest);
+        yield sliceBatch(batch, rest);
+        rest = 0;
+        continue;
+      } else rest -= batch.length;
+      yield batch;
+    }
+  }
+
   /** Passes batches on, in order; an error that is thrown notes its stage. */
   async *pass(batches: AsyncIterable<RecordBatch>): AsyncGenerator<ChainBatch> {
     const { counts } = this;
@@ -159,7 +225,19 @@ export class RecordChain implements Disposable {
     };
     this.#mark = performance.now();
     try {
-      for await (const records of batches) {
+      for await (const records of this.#split(this.#withRows(batches))) {
+        if ("rows" in records) {
+          yield {
+            valid: [],
+            events: [],
+            rejected: [],
+            types: undefined,
+            cells: false,
+            rows: records.rows,
+          };
+          this.#lap("chunk", "extract");
+          continue;
+        }
         this.#lap("extract", "transform");
         this.#private?.batch(records);
         this.#count(records);

@@ -6,9 +6,15 @@ export function sliceBatch(batch: RecordBatch, from: number, to = batch.length):
   const part: RecordBatch = batch.slice(from, to);
   const { origin } = batch;
   if (origin !== undefined) part.origin = (index) => origin(from + index);
-  if (batch.file !== undefined) part.file = batch.file;
+  const { file, types, cells, position, repeatedNames, noPositions } = batch;
+  if (file !== undefined) part.file = file;
+  if (types !== undefined) part.types = types;
+  if (cells !== undefined) part.cells = cells;
+  if (position !== undefined) part.position = position;
   // told once
-  if (from === 0 && batch.repeatedNames !== undefined) part.repeatedNames = batch.repeatedNames;
+  if (from > 0) return part;
+  if (repeatedNames !== undefined) part.repeatedNames = repeatedNames;
+  if (noPositions !== undefined) part.noPositions = noPositions;
   return part;
 }
 

@@ -1,5 +1,6 @@
 import { type Message, say } from "../../vocabulary/messages.ts";
 import type { Json, SourceRecord } from "../numbers.ts";
+import type { FlatRecords } from "./flat_records.ts";
 import type { MappingConf } from "../mapping.ts";
 import type { HttpConnection, HttpTarget } from "./http/connection.ts";
 import type { S3Connection } from "./s3/connection.ts";
@@ -55,6 +56,10 @@ export interface RecordBatch extends Array<SourceRecord | Unreadable> {
   types?: Record<string, string>;
   /** Whether its records are cells of text (CSV), of which 1.10 and 1.1 are two keys. */
   cells?: true;
+  /**
+   * Its records, where they need not be parsed: then it has no others. `rest` reads them from one on as it reads any.
+   */
+  unparsed?: { records: FlatRecords; rest: (from: number) => RecordBatch };
   /** The highest position among its records, of a source that finds it while it reads. */
   position?: string;
   /** Records whose value is no position, as it lies in the future: how many, and one of the values. */
@@ -169,6 +174,8 @@ export interface ReadContext {
   module?: SourceClient | null;
   /** When the run began, by the database's clock, in ms since 1970; default: now, by this server's. */
   now?: number;
+  /** Whether who reads takes flat records (flat_records.ts); default false. */
+  flat?: boolean;
   /** Counts lines of files elsewhere on, for those behind the slice; default: a count that nobody sees. */
   lines?: LineCount | undefined;
   limits: SourceLimits;

@@ -1,6 +1,8 @@
 import { ROW_COLUMNS } from "../../store/row_layout.ts";
 import type { TypedTable } from "../../store/row_layout.ts";
 import type { Event } from "../event.ts";
+import type { FlatTable } from "../flat_table.ts";
+import type { FlatRecords } from "../sources/flat_records.ts";
 import { farTime } from "../timestamps.ts";
 
 const NULL = -1;
@@ -12,6 +14,20 @@ const EPOCH_MS = EPOCH_DAYS * DAY_MS;
 const SHORT = 64;
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** A row of the events table on its way: key and payload as UTF-8, all else as an event has it. */
+export interface FlatRow {
+  key: Uint8Array;
+  keyFrom: number;
+  keyTo: number;
+  eventType: string;
+  occurredAt: string | null;
+  version: string | null;
+  payload: Uint8Array;
+  payloadEnd: number;
+  fingerprint: string;
+}
 
 /**
  * Encodes events as rows of PostgreSQL's binary COPY, which costs the server a
@@ -30,6 +46,9 @@ export class RowEncoder {
 
   /** How the values of a typed table are written, by column; null: rows of the events table. */
   readonly #typed: ((text: string) => void)[] | null;
+  /** By column; bytes of any other are a number. */
+  readonly #areTexts: boolean[];
+  readonly #digits = new Uint8Array(PLAIN_LENGTH);
   readonly #hashKey: boolean;
   readonly #versioned: boolean;
 
@@ -43,6 +62,7 @@ export class RowEncoder {
     this.#source = sourceName;
     this.#runId = Uint8Array.fromHex(runId.replaceAll("-", ""));
     this.#typed = table === null ? null : table.columns.map(({ type }) => this.#valueWriter(type));
+    this.#areTexts = (table?.columns ?? []).map(({ type }) => type === "text");
     this.#hashKey = table?.key === null;
     this.#versioned = table !== null && table.version !== null;
   }
@@ -62,14 +82,26 @@ export class RowEncoder {
     this.#at += 2;
     this.#text(event.eventId);
     this.#text(event.eventType);
-    const { occurredAt } = event;
+    this.#time(event.occurredAt);
+    this.#text(this.#source);
+    this.#version(event.version);
+    this.#jsonb(event.text);
+    this.#end(event.fingerprint, event.occurredAt);
+  }
+
+  #time(occurredAt: string | null): void {
     if (occurredAt === null) this.#null();
     else this.#timestamp(occurredAt);
-    this.#text(this.#source);
-    if (event.version === null) this.#null();
-    else this.#numeric(event.version);
-    this.#jsonb(event.text);
-    this.#hex(event.fingerprint);
+  }
+
+  #version(version: string | null): void {
+    if (version === null) this.#null();
+    else this.#numeric(version);
+  }
+
+  /** What stands behind the payload. */
+  #end(fingerprint: string, occurredAt: string | null): void {
+    this.#hex(fingerprint);
     if (occurredAt === null) {
       this.#null();
       this.#null();
@@ -78,6 +110,63 @@ export class RowEncoder {
       this.#hour(occurredAt);
     }
     this.#bytes(this.#runId);
+  }
+
+  /** A row of the events table, of which key and payload are bytes. */
+  appendFlat(row: FlatRow): void {
+    this.#reserve(2);
+    this.#view.setInt16(this.#at, ROW_COLUMNS.length);
+    this.#at += 2;
+    this.#utf8Bytes(row.key, row.keyFrom, row.keyTo);
+    this.#text(row.eventType);
+    this.#time(row.occurredAt);
+    this.#text(this.#source);
+    this.#version(row.version);
+    this.#reserve(5);
+    this.#view.setInt32(this.#at, row.payloadEnd + 1);
+    this.#buffer[this.#at + 4] = 1;
+    this.#at += 5;
+    this.#reserve(row.payloadEnd);
+    this.#buffer.set(row.payload.subarray(0, row.payloadEnd), this.#at);
+    this.#at += row.payloadEnd;
+    this.#end(row.fingerprint, row.occurredAt);
+  }
+
+  /** A row of a typed table, of which texts and numbers are bytes where no value is given. */
+  appendFlatTyped(
+    { bytes, starts, ends }: Pick<FlatRecords, "bytes" | "starts" | "ends">,
+    { places, values }: Pick<FlatTable, "places" | "values">,
+    { fingerprint, version }: { fingerprint: string; version: string | null },
+  ): void {
+    this.#reserve(2);
+    this.#view.setInt16(this.#at, values.length + (this.#versioned ? 3 : 2));
+    this.#at += 2;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i];
+      if (value === null) this.#null();
+      else if (typeof value === "number") this.#integer(value);
+      else if (value !== undefined) this.#typed![i]!(value);
+      else {
+        const place = places[i]!;
+        const [from, to] = [starts[place]!, ends[place]!];
+        if (this.#areTexts[i]) this.#utf8Bytes(bytes, from, to);
+        else if (!this.#plainNumeric(bytes, from, to)) {
+          this.#numeric(decoder.decode(bytes.subarray(from, to)));
+        }
+      }
+    }
+    this.#bytes(this.#runId);
+    this.#hex(fingerprint);
+    if (this.#versioned) this.#version(version);
+  }
+
+  #utf8Bytes(bytes: Uint8Array, from: number, to: number): void {
+    this.#reserve(4 + to - from);
+    this.#view.setInt32(this.#at, to - from);
+    const buffer = this.#buffer;
+    let at = this.#at + 4;
+    for (let i = from; i < to; i++) buffer[at++] = bytes[i]!;
+    this.#at = at;
   }
 
   /** A row of a typed table: the columns of its layout (store/row_layout.ts), in their order. */
@@ -97,9 +186,7 @@ export class RowEncoder {
     }
     this.#bytes(this.#runId);
     this.#hex(event.fingerprint);
-    if (!this.#versioned) return;
-    if (event.version === null) this.#null();
-    else this.#numeric(event.version);
+    if (this.#versioned) this.#version(event.version);
   }
 
   #valueWriter(type: string): (text: string) => void {
@@ -135,16 +222,21 @@ export class RowEncoder {
   }
 
   #bigint(text: string): void {
+    const value = Number(text);
+    if (Number.isSafeInteger(value)) return this.#integer(value);
     this.#reserve(12);
     this.#view.setInt32(this.#at, 8);
-    const value = Number(text);
-    if (Number.isSafeInteger(value)) {
-      const high = Math.floor(value / 2 ** 32);
-      this.#view.setInt32(this.#at + 4, high);
-      this.#view.setUint32(this.#at + 8, value - high * 2 ** 32);
-    } else {
-      this.#view.setBigInt64(this.#at + 4, BigInt(text));
-    }
+    this.#view.setBigInt64(this.#at + 4, BigInt(text));
+    this.#at += 12;
+  }
+
+  /** A safe integer, as bigint. */
+  #integer(value: number): void {
+    this.#reserve(12);
+    this.#view.setInt32(this.#at, 8);
+    const high = Math.floor(value / 2 ** 32);
+    this.#view.setInt32(this.#at + 4, high);
+    this.#view.setUint32(this.#at + 8, value - high * 2 ** 32);
     this.#at += 12;
   }
 
@@ -294,7 +386,11 @@ export class RowEncoder {
 
   /** numeric: groups of four decimal digits, the weight of the first, sign, digits after the point. */
   #numeric(text: string): void {
-    if (this.#plainNumeric(text)) return;
+    if (text.length <= PLAIN_LENGTH) {
+      const digits = this.#digits;
+      for (let i = 0; i < text.length; i++) digits[i] = text.charCodeAt(i);
+      if (this.#plainNumeric(digits, 0, text.length)) return;
+    }
     const { sign, groups, weight, scale } = numericGroups(text);
     this.#reserve(12 + groups.length * 2);
     let at = this.#at;
@@ -308,17 +404,15 @@ export class RowEncoder {
   }
 
   /** The same for a few digits, without a pattern; false where the text is something else. */
-  #plainNumeric(text: string): boolean {
-    const { length } = text;
-    const negative = text.charCodeAt(0) === 45;
-    // at most three groups before the point and one behind it
-    if (length > 13) return false;
+  #plainNumeric(text: Uint8Array, from: number, to: number): boolean {
+    const negative = text[from] === 45;
+    if (to - from > PLAIN_LENGTH) return false;
     let whole = 0;
     let fraction = 0;
     let scale = -1;
     let digits = 0;
-    for (let i = negative ? 1 : 0; i < length; i++) {
-      const digit = text.charCodeAt(i) - 48;
+    for (let i = negative ? from + 1 : from; i < to; i++) {
+      const digit = text[i]! - 48;
       if (digit === -2 && scale < 0 && digits > 0) scale = 0;
       else if (digit < 0 || digit > 9) return false;
       else if (scale < 0) {
@@ -358,6 +452,9 @@ export class RowEncoder {
     return true;
   }
 }
+
+/** Of a number with at most three groups before the point and one behind it. */
+const PLAIN_LENGTH = 13;
 
 /** Values of hexadecimal digits in lower case, by their code. */
 const NIBBLES = new Uint8Array(128);

@@ -18,6 +18,17 @@ export interface SpillWriterOptions {
   table?: TypedTable | null;
 }
 
+/** Finished rows of some events; their memory is used again. */
+export interface MadeRows {
+  count: number;
+  rows: Uint8Array;
+  /** By event: where its row ends in `rows`. */
+  ends: Float64Array;
+  keys: Uint8Array;
+  /** Two words an event. */
+  hashes: Uint32Array;
+}
+
 /**
  * Writes the finished rows of one chunk, ready for COPY. Holds one page of rows
  * in memory. `finish` makes the spill valid; without it the files are leftovers.
@@ -80,6 +91,22 @@ export class SpillWriter {
       this.#events++;
       const full = ++this.#pending >= this.#options.pageSize;
       if (full || this.#encoder.size >= MAX_PENDING) this.#flush();
+    }
+  }
+
+  /** Adds rows that are made already, their lines of keys with them; they are written at once. */
+  addRows({ count, rows, ends, keys, hashes }: MadeRows): void {
+    if (count === 0) return;
+    this.#flush();
+    while (this.#events + count > this.#ends.length) this.#grow();
+    for (let i = 0; i < count; i++) this.#ends[this.#events + i] = this.#rowsBytes + ends[i]!;
+    this.#hashes.set(hashes.subarray(0, count * 2), this.#events * 2);
+    this.#events += count;
+    try {
+      this.#rowsBytes += writeBytes(this.#rows, rows);
+      this.#keysBytes += writeBytes(this.#keys, keys);
+    } catch (error) {
+      throw diskProblem(error, this.#options.dir);
     }
   }
 
@@ -192,7 +219,7 @@ const LETTER_X = 120;
  * Lines of a table of keys, as COPY text: key, fingerprint, version, chunk and position. As bytes from the start: the
  * strings of a page of lines would be one more thing that the garbage collector moves about.
  */
-class KeyLines {
+export class KeyLines {
   readonly #chunk: string;
   #bytes = new Uint8Array(1 << 16);
   #at = 0;
@@ -209,25 +236,46 @@ class KeyLines {
     if (at < 0) {
       at = this.#at + encoder.encodeInto(copyText(key), bytes.subarray(this.#at)).written;
     }
+    this.#end(at, fingerprint, version, position);
+  }
+
+  /** The same of a key of bytes, none of which COPY takes for something else. */
+  appendBytes(
+    key: Uint8Array,
+    from: number,
+    to: number,
+    fingerprint: string,
+    version: string | null,
+    position: number,
+  ): void {
+    this.#reserve(to - from + fingerprint.length + (version?.length ?? 0) + 64);
+    let at = this.#at;
+    for (let i = from; i < to; i++) this.#bytes[at++] = key[i]!;
+    this.#end(at, fingerprint, version, position);
+  }
+
+  #end(from: number, fingerprint: string, version: string | null, position: number): void {
+    const bytes = this.#bytes;
+    let at = from;
     bytes[at++] = TAB;
     bytes[at++] = BACKSLASH;
     bytes[at++] = BACKSLASH;
     bytes[at++] = LETTER_X;
-    at = putPlain(bytes, at, fingerprint);
+    at = putAscii(bytes, at, fingerprint);
     bytes[at++] = TAB;
     if (version === null) {
       bytes[at++] = BACKSLASH;
       bytes[at++] = 78;
-    } else at = putPlain(bytes, at, version);
+    } else at = putAscii(bytes, at, version);
     // a tab on both sides
-    for (let i = 0; i < this.#chunk.length; i++) bytes[at++] = this.#chunk.charCodeAt(i);
-    at = putPlain(bytes, at, `${position}`);
+    at = putAscii(bytes, at, this.#chunk);
+    at = putAscii(bytes, at, `${position}`);
     bytes[at++] = NEWLINE;
     this.#at = at;
   }
 
   /** The lines so far; valid until the next append. */
-  take(): Uint8Array {
+  take(): Uint8Array<ArrayBuffer> {
     const lines = this.#bytes.subarray(0, this.#at);
     this.#at = 0;
     return lines;
@@ -254,6 +302,13 @@ function putPlain(bytes: Uint8Array, at: number, text: string): number {
   return at;
 }
 
+/** Writes what is known to be ASCII without a sign of COPY's; answers the place behind it. */
+function putAscii(bytes: Uint8Array, from: number, text: string): number {
+  let at = from;
+  for (let i = 0; i < text.length; i++) bytes[at++] = text.charCodeAt(i);
+  return at;
+}
+
 function writeBytes(file: Deno.FsFile, bytes: Uint8Array): number {
   let done = 0;
   while (done < bytes.length) done += file.writeSync(bytes.subarray(done));
@@ -267,17 +322,50 @@ function writeBytes(file: Deno.FsFile, bytes: Uint8Array): number {
  * of MurmurHash3.
  */
 export function keyHash(key: string, target: Uint32Array, at: number): void {
-  let a = 0x9747b28c ^ key.length;
-  let b = 0x1b873593;
+  let a = FIRST_SEED ^ key.length;
+  let b = SECOND_SEED;
   for (let i = 0; i < key.length; i++) {
     const unit = key.charCodeAt(i);
-    a = Math.imul(a ^ unit, 0x85ebca6b);
-    a ^= a >>> 13;
-    b = Math.imul(b ^ unit, 0xc2b2ae35);
-    b ^= b >>> 15;
+    a = mixedFirst(a, unit);
+    b = mixedSecond(b, unit);
   }
-  a = Math.imul(a ^ (a >>> 16), 0x85ebca6b);
-  b = Math.imul(b ^ (b >>> 16), 0xc2b2ae35);
+  putHash(a, b, target, at);
+}
+
+/** The same of a key of ASCII. */
+export function keyHashOfBytes(
+  key: Uint8Array,
+  from: number,
+  to: number,
+  target: Uint32Array,
+  at: number,
+): void {
+  let a = FIRST_SEED ^ (to - from);
+  let b = SECOND_SEED;
+  for (let i = from; i < to; i++) {
+    const unit = key[i]!;
+    a = mixedFirst(a, unit);
+    b = mixedSecond(b, unit);
+  }
+  putHash(a, b, target, at);
+}
+
+const FIRST_SEED = 0x9747b28c;
+const SECOND_SEED = 0x1b873593;
+
+function mixedFirst(hash: number, unit: number): number {
+  const mixed = Math.imul(hash ^ unit, 0x85ebca6b);
+  return mixed ^ (mixed >>> 13);
+}
+
+function mixedSecond(hash: number, unit: number): number {
+  const mixed = Math.imul(hash ^ unit, 0xc2b2ae35);
+  return mixed ^ (mixed >>> 15);
+}
+
+function putHash(first: number, second: number, target: Uint32Array, at: number): void {
+  const a = Math.imul(first ^ (first >>> 16), 0x85ebca6b);
+  const b = Math.imul(second ^ (second >>> 16), 0xc2b2ae35);
   target[at] = (a ^ (b >>> 11)) >>> 0;
   target[at + 1] = (b ^ (a >>> 9)) >>> 0;
 }

@@ -8,8 +8,8 @@ import { Problem } from "../../vocabulary/problem.ts";
 import { atStage } from "../stage_tracker.ts";
 import { type ChainOptions, RecordChain } from "../record_chain.ts";
 import { readSource } from "../sources/adapters.ts";
-import { locate, sliceBatch } from "../sources/origin.ts";
-import type { LineCount, Plain, RecordBatch, Slice } from "../sources/source.ts";
+import { locate } from "../sources/origin.ts";
+import type { LineCount, Plain, ReadContext, RecordBatch, Slice } from "../sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "../spill/layout.ts";
 import { keysDigest, readKeys } from "../spill/reader.ts";
 import { RejectedRows } from "../spill/rejected_rows.ts";
@@ -93,7 +93,10 @@ async function makeSpill(
 ): Promise<SpillMeta> {
   const { context, signal } = env;
   const { params, spillDir } = context;
-  using chain = chainOf(env, input.chunkNo, context.suite);
+  using chain = chainOf(env, input.chunkNo, context.suite, {
+    orderRunId: context.orderRunId,
+    endsBehind: HOPELESS_AFTER,
+  });
   const { counts } = chain;
   const memory = new MemoryWatch(context.limits.maxWorkerBytes);
   using writer = SpillWriter.open({
@@ -105,14 +108,15 @@ async function makeSpill(
     table: context.table,
   });
   const lines: LineCount = { next: 0, ofSlice: true };
-  const batches = readSlice(env, input.slice, lines);
+  const batches = readSlice(env, input.slice, { lines, flat: chain.takesFlat });
   const mirrors = context.atOnce && !context.replaces;
   let present = "";
-  for await (const batch of chain.pass(splitAt(batches, HOPELESS_AFTER))) {
+  for await (const batch of chain.pass(batches)) {
     signal.throwIfAborted();
     memory.look(input.chunkNo);
     try {
-      writer.add(batch.events);
+      if (batch.rows === undefined) writer.add(batch.events);
+      else writer.addRows(batch.rows);
     } catch (error) {
       throw atStage(error, "chunk");
     }
@@ -146,7 +150,7 @@ function chainOf(
   { context, module, source }: TaskEnvironment,
   chunkNo: number,
   suite: Plain | null,
-  options: Pick<ChainOptions, "judges" | "onRead"> = {},
+  options: Pick<ChainOptions, "judges" | "onRead" | "orderRunId" | "endsBehind"> = {},
 ): RecordChain {
   return new RecordChain({
     ...options,
@@ -168,7 +172,7 @@ function chainOf(
 export function readSlice(
   { context, source, signal }: TaskEnvironment,
   slice: Slice,
-  lines?: LineCount,
+  options: Pick<ReadContext, "lines" | "flat"> = {},
 ): AsyncIterable<RecordBatch> {
   const { params, spillDir } = context;
   return readSource(params.source, slice, {
@@ -181,7 +185,7 @@ export function readSlice(
     module: source,
     limits: context.limits,
     now: context.startedAt,
-    lines,
+    ...options,
     signal,
   });
 }
@@ -222,24 +226,6 @@ export function eventName(
   { eventId, fingerprint }: { eventId: string; fingerprint: string },
 ): string {
   return `${fingerprint} ${eventId}`;
-}
-
-/** The same batches, one of which ends exactly behind the first `count` records. */
-async function* splitAt(
-  batches: AsyncIterable<RecordBatch>,
-  count: number,
-): AsyncGenerator<RecordBatch> {
-  let read = 0;
-  for await (const batch of batches) {
-    const rest = count - read;
-    read += batch.length;
-    if (rest > 0 && rest < batch.length) {
-      yield sliceBatch(batch, 0, rest);
-      yield sliceBatch(batch, rest);
-    } else {
-      yield batch;
-    }
-  }
 }
 
 function refuseHopeless(

@@ -3,8 +3,8 @@ import { UNSTORABLE, unstorable } from "../canonical.ts";
 import { type Event, type PayloadCheck, rawOf, type Rejected, type Rejection } from "../event.ts";
 
 /** A btree index entry holds about 2,700 bytes; longer ids could not be indexed. */
-const MAX_EVENT_ID_BYTES = 2000;
-const MAX_EVENT_TYPE_LENGTH = 200;
+export const MAX_EVENT_ID_BYTES = 2000;
+export const MAX_EVENT_TYPE_LENGTH = 200;
 /** numeric holds 131,072 digits before the point; a version is never that long. */
 const MAX_VERSION_LENGTH = 200;
 
@@ -60,10 +60,8 @@ function brokenRule(
       message: say("type-too-long", { n: MAX_EVENT_TYPE_LENGTH }),
     };
   }
-  if (event.version !== null) {
-    if (event.version.length > MAX_VERSION_LENGTH || /^-?(NaN|Infinity)$/.test(event.version)) {
-      return { rule: "version_invalid", message: say("version-not-storable", {}) };
-    }
+  if (event.version !== null && !isStorableVersion(event.version)) {
+    return { rule: "version_invalid", message: say("version-not-storable", {}) };
   }
   // it is no row: nothing of it but key and version is stored
   if (event.deletes) return null;
@@ -72,6 +70,10 @@ function brokenRule(
     if (rejection !== null) return rejection;
   }
   return event.refused ?? null;
+}
+
+export function isStorableVersion(version: string): boolean {
+  return version.length <= MAX_VERSION_LENGTH && !/^-?(NaN|Infinity)$/.test(version);
 }
 
 function brokenByText(

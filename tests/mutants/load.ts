@@ -831,8 +831,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/typed-bigint",
     file: "pipeline/spill/row_encoder.ts",
-    find: "if (Number.isSafeInteger(value)) {\n      const high",
-    replace: "if (Number.isFinite(value)) {\n      const high",
+    find: "if (Number.isSafeInteger(value)) return this.#integer(value);",
+    replace: "if (Number.isFinite(value)) return this.#integer(value);",
     breaks: "bigint values keep every digit",
     tests: ["integration/typed_tables_test.ts: every type reaches"],
   },
@@ -2046,7 +2046,7 @@ export const LOAD: Mutant[] = [
   {
     id: "load/spill-large-integers",
     file: "pipeline/spill/row_encoder.ts",
-    find: "if (Number.isSafeInteger(value)) {",
+    find: "if (Number.isSafeInteger(total)) {",
     replace: "if (true) {",
     breaks: "integers beyond 2^53 are rounded",
     tests: ["integration/row_encoder_test.ts"],

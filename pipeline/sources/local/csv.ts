@@ -19,6 +19,8 @@ import { type CsvConf, type CsvFault, type CsvLayout, splitRecord } from "./csv_
 import { readCsvHead } from "./csv_header.ts";
 import { CellFault } from "./csv_values.ts";
 import { lineOfOrigin, notUtf8, tooLong } from "./ndjson.ts";
+import { MAX_FLAT_BYTES, Patience } from "../flat_records.ts";
+import { FlatCsv } from "./flat_csv.ts";
 import { openPart, type Roots } from "./open_input.ts";
 import { countNewlines } from "./ranges.ts";
 import type { Part } from "./slice_packer.ts";
@@ -100,6 +102,8 @@ export async function* readCsv(
     line: input.lineAt === undefined ? count.next : undefined,
   });
   const ofSlice = input.lineAt === undefined && count.ofSlice;
+  const csv = ctx.flat ? FlatCsv.of(table.names, table, conf) : null;
+  const flat = csv === null ? null : { csv, patience: new Patience() };
   for await (const { bytes, offset, ends, oversized, lines } of blocks) {
     const lineOf = (from: number) =>
       input.lineAt?.(offset + from) ?? lines!.first + countNewlines(bytes, 0, from);
@@ -116,19 +120,58 @@ export async function* readCsv(
       const own = all.slice(i, i + BATCH_RECORDS).map((end) => end - from);
       let line: number | undefined;
       const first = from;
-      const batch = parsePiece({
+      const piece: Piece = {
         bytes: bytes.subarray(from, from + own.at(-1)!),
         ends: own,
         offset: offset + first,
         plain: ends === undefined,
         line: () => line ??= lineOf(first),
         ofSlice,
-      }, table);
-      if (batch.length > 0) yield batch;
+      };
+      const most = Math.min(table.maxRecordBytes, MAX_FLAT_BYTES);
+      const looks = flat !== null && piece.bytes.length <= most;
+      for (const batch of looks ? parseFlat(piece, table, flat) : [parsePiece(piece, table)]) {
+        if (batch.length > 0 || batch.unparsed !== undefined) yield batch;
+      }
       from += own.at(-1)!;
     }
   }
   await input.verify();
+}
+
+/** The flat records of a piece, and the others between them. */
+function* parseFlat(
+  piece: Piece,
+  table: Table,
+  { csv, patience }: { csv: FlatCsv; patience: Patience },
+): Generator<RecordBatch> {
+  const { bytes, ends } = piece;
+  const { records } = csv;
+  for (let at = 0; at < ends.length;) {
+    const end = csv.find(bytes, ends, at);
+    if (records.count > 0) {
+      const batch: RecordBatch = [];
+      const rest = (from: number) => parsePiece(partOf(piece, records.begins[from]!, end), table);
+      batch.unparsed = { records, rest };
+      yield batch;
+    }
+    if (end === ends.length) return;
+    at = Math.min(ends.length, end + patience.after(records.count));
+    yield parsePiece(partOf(piece, end, at), table);
+  }
+}
+
+/** Some of the records of a piece. */
+function partOf(piece: Piece, first: number, after: number): Piece {
+  const from = first === 0 ? 0 : piece.ends[first - 1]!;
+  let line: number | undefined;
+  return {
+    ...piece,
+    bytes: piece.bytes.subarray(from, piece.ends[after - 1]!),
+    ends: piece.ends.slice(first, after).map((end) => end - from),
+    offset: piece.offset + from,
+    line: () => line ??= piece.line() + countNewlines(piece.bytes, 0, from),
+  };
 }
 
 function longRecord(

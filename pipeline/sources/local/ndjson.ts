@@ -11,6 +11,8 @@ import {
   Unreadable,
   unreadable,
 } from "../source.ts";
+import { MAX_FLAT_BYTES, Patience } from "../flat_records.ts";
+import { FlatJson } from "./flat_json.ts";
 import { openPart, type Roots } from "./open_input.ts";
 import { countNewlines } from "./ranges.ts";
 import type { Part } from "./slice_packer.ts";
@@ -57,6 +59,9 @@ export async function* readNdjson(
     ? undefined
     : JSON.parse(part.types as string);
   const count = ctx.lines ?? { next: 1, ofSlice: true };
+  const flat = ctx.flat && types === undefined
+    ? { json: new FlatJson(), patience: new Patience() }
+    : null;
   let pieceBytes = 65_536;
   const blocks = recordBlocks(input, {
     start: part.start,
@@ -94,11 +99,15 @@ export async function* readNdjson(
       const to = pieceEnd(bytes, from, pieceBytes);
       const first = from;
       const piece = pieceAt(bytes.subarray(from, to), offset + from, () => lineOf(first));
-      const parsed = parsePiece(piece);
-      const { batch } = parsed;
-      if (types !== undefined) batch.types = types;
-      if (batch.length > 0) yield batch;
-      const mean = (to - from) / parsed.lines;
+      let lines = 0;
+      const looks = flat !== null && to - from <= Math.min(maxRecordBytes, MAX_FLAT_BYTES);
+      for (const parsed of looks ? parseFlat(piece, flat) : [parsePiece(piece)]) {
+        const { batch } = parsed;
+        lines += parsed.lines;
+        if (types !== undefined) batch.types = types;
+        if (batch.length > 0 || batch.unparsed !== undefined) yield batch;
+      }
+      const mean = (to - from) / lines;
       pieceBytes = Math.min(
         MAX_PIECE_BYTES,
         Math.max(MIN_PIECE_BYTES, mean * BATCH_RECORDS),
@@ -145,6 +154,40 @@ function pieceEnd(bytes: Uint8Array, from: number, pieceBytes: number): number {
   if (last >= from) return last + 1;
   const next = bytes.indexOf(NEWLINE, from);
   return next < 0 ? bytes.length : next + 1;
+}
+
+/** The flat records of a piece, and the others between them. */
+function* parseFlat(
+  piece: Piece,
+  { json, patience }: { json: FlatJson; patience: Patience },
+): Generator<{ batch: RecordBatch; lines: number }> {
+  const { bytes } = piece;
+  const { records } = json;
+  for (let at = 0; at < bytes.length;) {
+    const { lines, end } = json.find(bytes, at);
+    const batch: RecordBatch = [];
+    if (records.count > 0) {
+      const rest = (from: number) => parsePiece(partOf(piece, records.begins[from]!, end)).batch;
+      batch.unparsed = { records, rest };
+    }
+    yield { batch, lines };
+    if (end === bytes.length) return;
+    at = end;
+    for (let left = patience.after(records.count); left > 0 && at < bytes.length; left--) {
+      at = bytes.indexOf(NEWLINE, at) + 1 || bytes.length;
+    }
+    yield parsePiece(partOf(piece, end, at));
+  }
+}
+
+function partOf(piece: Piece, from: number, to: number): Piece {
+  let line: number | undefined;
+  return {
+    ...piece,
+    bytes: piece.bytes.subarray(from, to),
+    offset: piece.offset + from,
+    line: () => line ??= piece.line() + countNewlines(piece.bytes, 0, from),
+  };
 }
 
 /** One decode for the whole piece; only what is wrong is looked at line by line. */

@@ -16,6 +16,8 @@ import { compressors } from "hyparquet-compressors";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { Canonicalizer } from "../../canonical.ts";
 import { put } from "../../numbers.ts";
+import { FlatColumns } from "../flat_columns.ts";
+import { Patience } from "../flat_records.ts";
 import { RAW_LIMIT, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
 import { type Batch } from "./ndjson.ts";
 import { ColumnReader, TooManyValues } from "./parquet_column.ts";
@@ -221,23 +223,68 @@ export async function* readParquet(
   } catch (error) {
     throw damaged(part.label, error);
   }
+  const table = ctx.flat ? FlatColumns.of(rows.names) : null;
+  const flat = table === null ? null : { table, patience: new Patience() };
   for (let start = part.start; start < part.end;) {
     ctx.signal.throwIfAborted();
     const { columns, end } = await rows.next(start).catch((error) => {
       throw damaged(part.label, error);
     });
-    for (let from = start; from < end; from += BATCH_RECORDS) {
+    const asRecords = (from: number, to: number): Batch => {
       const batch: Batch = [];
       batch.types = rows.types;
-      const to = Math.min(end, from + BATCH_RECORDS);
       for (let row = from; row < to; row++) {
         batch.push(rowOf(columns, row - start, { label: part.label, row }));
       }
-      yield batch;
+      return batch;
+    };
+    for (let from = start; from < end; from += BATCH_RECORDS) {
+      const to = Math.min(end, from + BATCH_RECORDS);
+      if (flat === null) yield asRecords(from, to);
+      else yield* flatBatches({ columns, start, from, to, label: part.label }, flat, asRecords);
     }
     start = end;
   }
   await input.verify();
+}
+
+/** The flat rows among some, and the others between them. */
+function* flatBatches(
+  { columns, start, from, to, label }: {
+    columns: ReadColumn[];
+    start: number;
+    from: number;
+    to: number;
+    label: string;
+  },
+  { table, patience }: { table: FlatColumns; patience: Patience },
+  asRecords: (from: number, to: number) => Batch,
+): Generator<Batch> {
+  const { records } = table;
+  for (let at = from; at < to;) {
+    table.clear();
+    let row = at;
+    const valueOf = (column: number) => {
+      const { values, convert } = columns[column]!;
+      return convert(values[row - start]);
+    };
+    try {
+      while (row < to && !table.isFull && table.add(valueOf)) row++;
+    } catch (error) {
+      if (!(error instanceof ValueError)) throw damaged(label, error);
+    }
+    if (records.count > 0) {
+      const [first, end] = [at, row];
+      const batch: Batch = [];
+      batch.unparsed = { records, rest: (i) => asRecords(first + i, end) };
+      yield batch;
+    }
+    if (row === to) return;
+    at = row;
+    if (table.isFull) continue;
+    at = Math.min(to, row + patience.after(records.count));
+    yield asRecords(row, at);
+  }
 }
 
 interface TopColumn {
@@ -252,6 +299,10 @@ interface TopColumn {
 class RowReader {
   readonly #part: Part;
   readonly #columns: TopColumn[];
+  get names(): string[] {
+    return this.#columns.map(({ name }) => name);
+  }
+
   /** Types that hold the values of its columns, where the schema says them. */
   readonly types: Record<string, string>;
   /** Row of the file at which its group begins. */

@@ -2,6 +2,7 @@ import { type Message, say } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
 import type { SchemaElement, SchemaTree } from "hyparquet";
 import { ExactNumber, exactNumber, listOf, put } from "../../numbers.ts";
+import { textAt } from "../../short_texts.ts";
 import { parseJsonValue } from "../json_text.ts";
 import { numericType } from "../catalogue.ts";
 import { BYTES, type Json, type SourceRecord } from "../source.ts";
@@ -32,7 +33,7 @@ export const LOSSLESS_PARSERS = {
   stringFromBytes(bytes: Uint8Array | undefined): unknown {
     if (!bytes) return bytes;
     try {
-      return strict.decode(bytes);
+      return textAt(bytes, 0, bytes.length, strict);
     } catch {
       return new BadText("encoding", say("bad-utf8", {}));
     }

@@ -131,9 +131,11 @@ export async function* readParts(
   for (const part of (slice as PartsSlice).parts) {
     beginLines(lines, part, before);
     before = part;
-    const own = { ...ctx, lines };
+    // the reader of CSV knows what is declared
+    const flat = part.format === "csv" ? ctx.flat && !conf.cells : readsFlat(ctx, conf);
+    const own = { ...ctx, lines, flat: flat === true };
     const batches = part.format === "csv" ? readCsv(part, own, conf) : withColumns(
-      part.format === "parquet" ? (await parquet()).readParquet(part, ctx) : readNdjson(part, own),
+      part.format === "parquet" ? (await parquet()).readParquet(part, own) : readNdjson(part, own),
       conf,
     );
     for await (const batch of batches) {
@@ -150,6 +152,14 @@ function beginLines(lines: LineCount, part: Part, before: Part | undefined): voi
   if (known === undefined && before?.label === part.label) return;
   lines.next = known ?? 1;
   lines.ofSlice = known === undefined;
+}
+
+/** Whether flat records are left as they are: nobody has declared how columns are read. */
+export function readsFlat(
+  { flat = false }: Pick<ReadContext, "flat">,
+  conf: DeclaringConf,
+): boolean {
+  return flat && compileColumns(conf) === undefined && !conf.cells;
 }
 
 /** The batches, whose declared columns are read as they are declared. */

@@ -7,6 +7,8 @@ import { put } from "../../numbers.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { NumberRangeError } from "../json_text.ts";
 import type { PostgresConf } from "../schema.ts";
+import { Patience } from "../flat_records.ts";
+import { FlatCopy } from "./flat_copy.ts";
 import { addRepeated, repeatedNameOf } from "../repeated_names.ts";
 import {
   RAW_LIMIT,
@@ -43,6 +45,9 @@ const FIRST_PAGE = 100;
 const GROWTH = 8;
 
 const LINE_END = 10;
+const TAB = 9;
+/** Memory of a page to begin with. */
+const FIRST_BYTES = 1 << 16;
 
 /** The fields of a row as PostgreSQL writes them, null for NULL. */
 type TextRow = (string | null)[];
@@ -63,6 +68,8 @@ export async function* readPostgres(
         columnReaders(client, readable(conf, await fieldsAsPlanned(client, conf, slice.columns))),
     );
     const key = keyFields(slice, columns);
+    const copy = ctx.flat ? FlatCopy.of(columns) : null;
+    const flat = copy === null ? null : { copy, patience: new Patience() };
     let most = ctx.pageSize * PAGE_FACTOR;
     let size = Math.min(most, FIRST_PAGE);
     const fetch = async (after: string[], next?: string[]): Promise<Page> => {
@@ -96,16 +103,19 @@ export async function* readPostgres(
       const fitting = Math.floor(PAGE_BYTES * rows.length / bytes);
       size = Math.max(1, Math.min(most, size * GROWTH, fitting));
       const bounds: [string[], string[]] | undefined = next &&
-        [textsOf(rows.at(-1)!, key), textsOf(next, key)];
+        [textsOf(rows.row(rows.length - 1), key), textsOf(next, key)];
       // while this page is worked on, unless two of them would take much memory
       const early: Promise<Page> | undefined = bounds === undefined || bytes > PAGE_BYTES
         ? undefined
         : fetch(...bounds);
       // told when it is waited for
       early?.catch(() => {});
-      // what is handed on is not kept
       page = undefined;
-      while (rows.length > 0) yield toBatch(rows.splice(0, BATCH_RECORDS), columns, conf);
+      for (let from = 0; from < rows.length; from += BATCH_RECORDS) {
+        const to = Math.min(rows.length, from + BATCH_RECORDS);
+        if (flat === null) yield toBatch(rows.texts(from, to), columns, conf);
+        else yield* flatBatches({ rows, from, to }, flat, (part) => toBatch(part, columns, conf));
+      }
       if (bounds !== undefined) page = await (early ?? fetch(...bounds));
     }
   } catch (error) {
@@ -128,7 +138,8 @@ export async function firstRows(
     const limit = new Literals().add(count, "int8");
     const statement = `select ${selectList(columns)} from ${fromClause(conf)} limit ${limit}`;
     const { rows, next } = await fetchPage(client, conf, { statement, size: count });
-    return toBatch(next === undefined ? rows : [...rows, next], columns, conf);
+    const texts = rows.length === 0 ? [] : rows.texts(0, rows.length);
+    return toBatch(next === undefined ? texts : [...texts, next], columns, conf);
   });
 }
 
@@ -192,8 +203,63 @@ function pageStatement(
     order by ${order} limit ${literals.add(size + 1, "int8")}`;
 }
 
+/** Rows as COPY writes them: lines of fields with tabs between. */
+class CopiedRows {
+  readonly bytes: Uint8Array;
+  /** The byte behind each line's end. */
+  readonly ends: readonly number[];
+
+  constructor(bytes: Uint8Array, ends: number[]) {
+    this.bytes = bytes;
+    this.ends = ends;
+  }
+
+  get length(): number {
+    return this.ends.length;
+  }
+
+  begin(i: number): number {
+    return i === 0 ? 0 : this.ends[i - 1]!;
+  }
+
+  row(i: number): TextRow {
+    return this.texts(i, i + 1)[0]!;
+  }
+
+  /** The fields of the rows [from, to). */
+  texts(from: number, to: number): TextRow[] {
+    const lines = this.bytes.subarray(this.begin(from), this.ends[to - 1]! - 1);
+    return decoder.decode(lines).split("\n").map(fieldsOf);
+  }
+}
+
+// PostgreSQL sends nothing else, whatever the encoding of the database
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** The flat rows among some, and the others between them. */
+function* flatBatches(
+  { rows, from, to }: { rows: CopiedRows; from: number; to: number },
+  { copy, patience }: { copy: FlatCopy; patience: Patience },
+  asRecords: (rows: TextRow[]) => RecordBatch,
+): Generator<RecordBatch> {
+  for (let at = from; at < to;) {
+    const { end, to: looked } = copy.find(rows, at, to);
+    const { records } = copy;
+    if (records.count > 0) {
+      const batch: RecordBatch = [];
+      const first = at;
+      batch.unparsed = { records, rest: (i) => asRecords(rows.texts(first + i, end)) };
+      yield batch;
+    }
+    at = end;
+    if (end === looked) continue;
+    at = Math.min(to, end + patience.after(records.count));
+    yield asRecords(rows.texts(end, at));
+  }
+}
+
 interface Page {
-  rows: TextRow[];
+  rows: CopiedRows;
   /** The row behind it, where there is one. */
   next: TextRow | undefined;
   bytes: number;
@@ -208,34 +274,32 @@ async function fetchPage(
   conf: PostgresConf,
   { statement, size }: { statement: string; size: number },
 ): Promise<Page> {
-  const rows: TextRow[] = [];
+  const ends: number[] = [];
+  let page = new Uint8Array(FIRST_BYTES);
   let bytes = 0;
-  // PostgreSQL sends nothing else, whatever the encoding of the database
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  let parts: string[] = [];
-  let partBytes = 0;
-  let cut = false;
+  // there is a row, and one that tells that there is more
+  const isLarge = () => bytes > PAGE_BYTES && ends.length > 1;
   for await (const block of copyOut(client, `copy (${statement}) to stdout`)) {
-    bytes += block.length;
-    const end = block.lastIndexOf(LINE_END);
-    if (end >= 0) {
-      parts.push(decoder.decode(block.subarray(0, end)));
-      for (const line of parts.join("").split("\n")) rows.push(fieldsOf(line));
-      parts = [];
-      partBytes = 0;
+    if (bytes + block.length > page.length) {
+      const grown = new Uint8Array(Math.max(bytes + block.length, page.length * 2));
+      grown.set(page.subarray(0, bytes));
+      page = grown;
     }
-    parts.push(decoder.decode(block.subarray(end + 1), { stream: true }));
-    partBytes += block.length - end - 1;
-    if (partBytes > MAX_ROW_BYTES) {
+    page.set(block, bytes);
+    for (let at = block.indexOf(LINE_END); at >= 0; at = block.indexOf(LINE_END, at + 1)) {
+      ends.push(bytes + at + 1);
+    }
+    bytes += block.length;
+    if (bytes - (ends.at(-1) ?? 0) > MAX_ROW_BYTES) {
       throw new Problem("source-unreadable", {
         detail: say("row-too-large", { what: describeSource(conf), mb: MAX_ROW_BYTES / 1024 ** 2 }),
       });
     }
-    // there is one, and one that tells that there is more
-    cut = bytes > PAGE_BYTES && rows.length > 1;
-    if (cut) break;
+    if (isLarge()) break;
   }
-  const next = cut || rows.length > size ? rows.pop() : undefined;
+  const rows = new CopiedRows(page, ends);
+  const next = isLarge() || ends.length > size ? rows.row(ends.length - 1) : undefined;
+  if (next !== undefined) ends.pop();
   return { rows, next, bytes };
 }
 
@@ -295,12 +359,33 @@ function sameKey(conf: PostgresConf, key: string[]): Problem {
 }
 
 /** Rows with one key could fall between two pages and be lost. */
-function refuseRepeatedKeys(rows: TextRow[], conf: PostgresConf, key: KeyField[]): void {
-  for (let i = 1; i < rows.length; i++) {
-    const [before, row] = [rows[i - 1]!, rows[i]!];
-    if (!key.every(({ field }) => before[field] === row[field])) continue;
+function refuseRepeatedKeys(rows: CopiedRows, conf: PostgresConf, key: KeyField[]): void {
+  const { bytes } = rows;
+  const last = Math.max(...key.map(({ field }) => field));
+  const begins = [new Int32Array(last + 2), new Int32Array(last + 2)];
+  for (let i = 0; i < rows.length; i++) {
+    const here = begins[i % 2]!;
+    const before = begins[(i + 1) % 2]!;
+    let at = here[0] = rows.begin(i);
+    for (let field = 1; field <= last + 1; field++) {
+      while (bytes[at] !== TAB && bytes[at] !== LINE_END) at++;
+      here[field] = ++at;
+    }
+    if (i === 0 || !key.every(({ field }) => isSameField(bytes, before, here, field))) continue;
+    const row = rows.row(i);
     throw sameKey(conf, key.map(({ name, field }) => `${name} = ${row[field]}`));
   }
+}
+
+/** Whether a field of two rows, whose fields begin there, has the same bytes. */
+function isSameField(bytes: Uint8Array, a: Int32Array, b: Int32Array, field: number): boolean {
+  const length = a[field + 1]! - a[field]!;
+  if (length !== b[field + 1]! - b[field]!) return false;
+  // without what ends the field
+  for (let i = length - 2; i >= 0; i--) {
+    if (bytes[a[field]! + i] !== bytes[b[field]! + i]) return false;
+  }
+  return true;
 }
 
 function toRecord(

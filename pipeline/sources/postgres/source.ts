@@ -2,7 +2,7 @@ import { type KeySlice, planPostgres } from "./plan.ts";
 import { firstRows, readPostgres } from "./read.ts";
 import { withSession } from "./session.ts";
 import type { PostgresConf } from "../schema.ts";
-import { asDeclared, withColumns } from "../local/plan_files.ts";
+import { asDeclared, readsFlat, withColumns } from "../local/plan_files.ts";
 import type { PlanContext, RecordBatch, SourceAdapter } from "../source.ts";
 
 /** The first rows of a table or query, without planning anything. */
@@ -25,5 +25,8 @@ export const postgresAdapter: SourceAdapter<PostgresConf> = {
   everywhere: () => "there",
   first: previewPostgres,
   plan: planPostgres,
-  read: (conf, slice, ctx) => withColumns(readPostgres(conf, slice as KeySlice, ctx), conf),
+  read: (conf, slice, ctx) => {
+    const own = { ...ctx, flat: readsFlat(ctx, conf) };
+    return withColumns(readPostgres(conf, slice as KeySlice, own), conf);
+  },
 };

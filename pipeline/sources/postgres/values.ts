@@ -16,6 +16,8 @@ export interface ColumnReader {
   read: FromText;
   /** The type of source.columns that holds its values. */
   type: string;
+  /** What its text is where it need not be read; null: it must be. */
+  flat: FlatText | null;
   /** Whether its text may have a name twice: json keeps it as it was written. */
   repeats?: boolean;
 }
@@ -67,6 +69,21 @@ const BY_TYPE: Record<number, FromText> = {
   [TIMESTAMPTZ]: time,
 };
 
+/** What a text is, of which the reader of its type would make no more than it says. */
+export type FlatText = "text" | "boolean" | "number" | "time";
+
+const FLAT: Record<number, FlatText> = {
+  [BOOL]: "boolean",
+  [INT8]: "number",
+  [INT2]: "number",
+  [INT4]: "number",
+  [FLOAT4]: "number",
+  [FLOAT8]: "number",
+  [NUMERIC]: "number",
+  [TIMESTAMP]: "time",
+  [TIMESTAMPTZ]: "time",
+};
+
 /** Element types whose arrays are read as arrays of text, each then by its own reader. */
 const AS_TEXT = new Set([NUMERIC, FLOAT4, FLOAT8, BYTEA, TIMESTAMP, TIMESTAMPTZ]);
 
@@ -98,16 +115,18 @@ export async function columnReaders(
         select: "to_jsonb({}::text[])",
         type: "jsonb",
         read: arrayOf(BY_TYPE[element]!),
+        flat: null,
       };
     }
     if (element !== 0 || kind === "c") {
-      return { name, select: "to_jsonb({})", type: "jsonb", read: parseJson };
+      return { name, select: "to_jsonb({})", type: "jsonb", read: parseJson, flat: null };
     }
     return {
       name,
       type: dataTypeID === BYTEA ? BYTES : declared({ base, kind: "value", modifier }),
       select: "{}",
       read: BY_TYPE[dataTypeID] ?? text,
+      flat: FLAT[dataTypeID] ?? (dataTypeID in BY_TYPE ? null : "text"),
       repeats: dataTypeID === JSON_TYPE,
     };
   });
