@@ -30,6 +30,7 @@ const CLOSE = 125;
 
 /** Shapes that are kept; records of ever new names are left to others. */
 const MAX_SHAPES = 64;
+
 /** What a byte is inside of a string. */
 const INSIDE = 0;
 const BEYOND_ASCII = 1;
@@ -50,8 +51,8 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const NO_SHAPE: FlatShape = { names: [], nameBytes: [] };
 
 /**
- * Finds flat records in lines of NDJSON. A line that is none, whatever the reason (an object in it, an escaped control character, a number that
- * canonical JSON writes otherwise, a name that stands there twice, no JSON at all), ends the search.
+ * Finds flat records in lines of NDJSON. A line that is none, whatever the reason (an object in it, an escaped control
+ * character, a number that canonical JSON writes otherwise, a name that stands there twice, no JSON at all), ends the search.
  */
 export class FlatJson {
   readonly records = new FlatRecords();
@@ -72,11 +73,14 @@ export class FlatJson {
    */
   find(given: Uint8Array, from: number): { lines: number; end: number } {
     const { records } = this;
-    if (this.#copy.length < given.length) this.#copy = new Uint8Array(given.length * 2);
+    // what lies behind the last search is as it was given
+    if (given !== this.#given) {
+      if (this.#copy.length < given.length) this.#copy = new Uint8Array(given.length * 2);
+      this.#copy.set(given);
+      this.#given = given;
+    }
     const bytes = this.#copy.subarray(0, given.length);
-    bytes.set(from === 0 ? given : given.subarray(from), from);
     records.clear(bytes, given);
-    this.#given = given;
     const last = bytes.lastIndexOf(NEWLINE) + 1;
     let lines = 0;
     let at = from;

@@ -38,7 +38,11 @@ export class FlatCopy {
   readonly records = new FlatRecords();
   readonly #shape: FlatShape;
   readonly #kinds: (FlatText | null)[];
-  /** The rows in hand, whose times are written as ISO 8601 has them. */
+  /** The rows in hand, up to one and from a byte of the page on; their times are written as ISO 8601 has them. */
+  #rows: Rows | null = null;
+  #to = 0;
+  #start = 0;
+  #bytes: Uint8Array = new Uint8Array(0);
   #copy = new Uint8Array(0);
 
   /** Null where no row of such columns is flat. */
@@ -57,25 +61,31 @@ export class FlatCopy {
    * Finds the records among the rows [from, to), or among those of them that are not too many bytes; answers the number of the
    * first row that is left, and that of the first one that was not looked at.
    */
-  find(rows: Rows, from: number, most: number): { end: number; to: number } {
+  find(rows: Rows, from: number, to: number): { end: number; to: number } {
+    if (rows !== this.#rows || from >= this.#to) this.#take(rows, from, to);
+    const { records } = this;
+    records.clear(this.#bytes);
+    // a row that is too large by itself
+    if (this.#to === from) return { end: from, to: from + 1 };
+    for (let i = from; i < this.#to; i++) {
+      if (!this.#record(this.#bytes, rows.begin(i) - this.#start)) return { end: i, to: this.#to };
+      records.begins[records.count++] = i;
+    }
+    return { end: this.#to, to: this.#to };
+  }
+
+  /** Copies rows. */
+  #take(rows: Rows, from: number, most: number): void {
     const start = rows.begin(from);
     let to = most;
     while (to > from && rows.ends[to - 1]! - start > MAX_FLAT_BYTES) to--;
-    const { records } = this;
-    if (to === from) {
-      records.clear(this.#copy);
-      return { end: from, to: from + 1 };
-    }
-    const size = rows.ends[to - 1]! - start;
+    const size = to === from ? 0 : rows.ends[to - 1]! - start;
     if (this.#copy.length < size) this.#copy = new Uint8Array(size * 2);
-    const bytes = this.#copy.subarray(0, size);
-    bytes.set(rows.bytes.subarray(start, start + size));
-    records.clear(bytes);
-    for (let i = from; i < to; i++) {
-      if (!this.#record(bytes, rows.begin(i) - start)) return { end: i, to };
-      records.begins[records.count++] = i;
-    }
-    return { end: to, to };
+    this.#bytes = this.#copy.subarray(0, size);
+    this.#bytes.set(rows.bytes.subarray(start, start + size));
+    this.#rows = rows;
+    this.#start = start;
+    this.#to = to;
   }
 
   #record(bytes: Uint8Array, begin: number): boolean {
