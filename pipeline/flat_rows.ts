@@ -101,23 +101,24 @@ export class FlatRows {
   readonly #time: string | null;
   readonly #version: string | null;
   readonly #tail: Uint8Array;
-  readonly #encoder: RowEncoder;
-  readonly #lines: KeyLines;
+  /** Made with the first row: most small runs have no flat records. */
+  #encoder!: RowEncoder;
+  #lines!: KeyLines;
   readonly #places = new WeakMap<FlatShape, Places | null>();
   readonly #types: (EventType | undefined)[] = new Array(TYPES);
   /** The payload of the record in hand. */
-  #payload = new Uint8Array(4_096);
+  #payload = new Uint8Array(0);
   #payloadEnd = 0;
   /** Its event as canonical JSON. */
-  #event = new Uint8Array(8_192);
+  #event = new Uint8Array(0);
   #at = 0;
   /** Its key: a place in bytes. */
   #keyBytes: Uint8Array = new Uint8Array(0);
   #keyFrom = 0;
   #keyTo = 0;
   #isWide = false;
-  #ends = new Float64Array(2_048);
-  #hashes = new Uint32Array(4_096);
+  #ends = new Float64Array(0);
+  #hashes = new Uint32Array(0);
 
   /** Null where no record is made so: its key has several versions, or it may be a deletion. */
   static of(options: FlatRowsOptions): FlatRows | null {
@@ -142,7 +143,7 @@ export class FlatRows {
   private constructor(options: FlatRowsOptions, typed: FlatTable | null) {
     this.#options = options;
     this.#typed = typed;
-    const { mapping, sourceName, runId, chunkNo, table } = options;
+    const { mapping, sourceName } = options;
     const { key, event_type: type = "record", occurred_at: time, version } = mapping;
     const nameOf = (path: string) => parsePath(path)[0]!;
     this.#mapping = compileMapping(mapping);
@@ -151,8 +152,6 @@ export class FlatRows {
     this.#time = time === undefined ? null : nameOf(typeof time === "string" ? time : time.field);
     this.#version = version === undefined ? null : nameOf(version);
     this.#tail = encoder.encode(`,"source":${JSON.stringify(sourceName)},"version":`);
-    this.#encoder = new RowEncoder({ sourceName, runId, table });
-    this.#lines = new KeyLines(chunkNo);
   }
 
   /**
@@ -165,6 +164,8 @@ export class FlatRows {
     counts: { key_types?: KeyTypes[]; cursor_nulls: number },
   ): MadeRows {
     const keyTypes = counts.key_types!;
+    this.#encoder ??= new RowEncoder(this.#options);
+    this.#lines ??= new KeyLines(this.#options.chunkNo);
     if (flat.count > this.#ends.length) {
       this.#ends = new Float64Array(flat.count);
       this.#hashes = new Uint32Array(flat.count * 2);
