@@ -52,23 +52,27 @@ export class FlatColumns {
     this.records.clear(this.#bytes);
   }
 
-  /** Adds a record, whose member `i` has the value `valueOf(i)`; false where it is not flat, and was not added. */
+  /** Adds a record, whose member `i` has the value `valueOf(i)`, which may throw; false where it is not flat, and was not added. */
   add(valueOf: (member: number) => unknown): boolean {
     const { records } = this;
     const { length } = this.#shape.names;
     records.reserve(length);
     const begin = this.#at;
-    for (let i = 0; i < length; i++) {
-      const place = records.members + i;
-      const from = this.#at;
-      const kind = this.#put(valueOf(i));
-      if (kind < 0) {
-        this.#at = begin;
-        return false;
+    let isFlat = false;
+    try {
+      for (let i = 0; i < length; i++) {
+        const place = records.members + i;
+        const from = this.#at;
+        const kind = this.#put(valueOf(i));
+        if (kind < 0) return false;
+        records.starts[place] = from;
+        records.ends[place] = this.#at;
+        records.kinds[place] = kind;
       }
-      records.starts[place] = from;
-      records.ends[place] = this.#at;
-      records.kinds[place] = kind;
+      isFlat = true;
+    } finally {
+      // also where a value cannot be told: what is not added takes no room
+      if (!isFlat) this.#at = begin;
     }
     records.shapes.push(this.#shape);
     records.members += length;

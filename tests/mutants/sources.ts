@@ -4461,8 +4461,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "flat_columns/3",
     file: "pipeline/sources/flat_columns.ts",
-    find: "      if (kind < 0) {",
-    replace: "      if (kind <= 0) {",
+    find: "if (kind < 0) return false;",
+    replace: "",
     breaks: "values of a Parquet file are flat if canonical JSON writes them as they are",
     tests: ["unit/flat_records_test.ts"],
   },
@@ -4651,5 +4651,13 @@ export const SOURCES: Mutant[] = [
     replace: "",
     breaks: "a part of a batch tells the position that it has come to",
     tests: ["unit/origin_test.ts: the parts of a batch"],
+  },
+  {
+    id: "flat_columns/added",
+    file: "pipeline/sources/flat_columns.ts",
+    find: "      isFlat = true;\n",
+    replace: "",
+    breaks: "a record that was added keeps its bytes",
+    tests: ["unit/flat_records_test.ts: a flat row of Parquet"],
   },
 ];

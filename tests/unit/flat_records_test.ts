@@ -847,6 +847,31 @@ Deno.test("texts that take much memory are read alone", async () => {
   assert.equal(await parquet(["a", "x".repeat((1 << 20) + 1), "b", "c"]), 2);
 });
 
+Deno.test("a row that cannot be told behind large texts is left to the reader of all rows, and those behind it are found", async () => {
+  const column = (name: string, data: string[]): ColumnSource => ({
+    name,
+    data,
+    type: "STRING",
+    encoding: "PLAIN",
+  });
+  const large = (i: number) => `${i}`.repeat(600_000);
+  const bytes = new Uint8Array(parquetWriteBuffer({
+    columnData: [
+      column("id", ["a", "b", "c", "d"]),
+      column("v", [0, 1, 2, 3].map(large)),
+      column("w", [4, 5, 6, 7].map(large)),
+      column("t", ["ok", "bXXb", "ok", "ok"]),
+    ],
+    codec: "UNCOMPRESSED",
+    statistics: false,
+  }));
+  const text = new TextDecoder("latin1").decode(bytes);
+  bytes.set([0xff, 0xfe], text.indexOf("bXXb") + 1);
+  const options = { name: "x.parquet", conf: { key: "id" }, maxRecordBytes: 8 << 20 };
+  // two are read with the row that cannot be told
+  assert.equal(await alike(bytes, options), 2);
+});
+
 Deno.test("spaces behind a quote that is a space are none", async () => {
   const conf = { key: "id", quote: " ", delimiter: "," };
   assert.equal(await alike("id,b\n a  ,b \n", { name: "x.csv", conf }), 0);
