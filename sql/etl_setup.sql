@@ -824,8 +824,26 @@ create index if not exists runs_ended_at on etl.runs (ended_at) where ended_at i
 -- lists and counts by state: most runs have succeeded
 create index if not exists runs_not_succeeded on etl.runs (state, requested_at desc, run_id desc)
   where state <> 'succeeded';
-create index if not exists runs_waiting on etl.runs (pool, run_label, requested_at)
-  where state = 'queued' and admitted_at is null;
+-- What waits for a place: by turn, and the first of each label. The time is a length since 2000, as an index must not
+-- depend on a session's time zone.
+create or replace function etl.first_turn(requested_at timestamptz, priority integer) returns interval
+language sql immutable
+return requested_at - timestamptz '2000-01-01 00:00:00+00' - priority * interval '1 minute';
+comment on function etl.first_turn(timestamptz, integer) is 'when it would be the turn of a run whose label had none before: a step of priority counts as a minute';
+create index if not exists runs_waiting_by_turn on etl.runs (pool, etl.first_turn(requested_at, priority), run_id)
+  where state = 'queued' and admitted_at is null and accepted_at is not null;
+create index if not exists runs_waiting_by_label on etl.runs (pool, run_label, etl.first_turn(requested_at, priority), run_id)
+  where state = 'queued' and admitted_at is null and accepted_at is not null;
+create index if not exists runs_waiting_in_any_order on etl.runs (pool, run_label)
+  where cursor_key is null and state = 'queued' and admitted_at is null and accepted_at is not null;
+create index if not exists runs_not_accepted on etl.runs (requested_at, run_id)
+  where state = 'queued' and admitted_at is null and accepted_at is null;
+create index if not exists runs_in_outage on etl.runs (run_label)
+  where state = 'queued' and admitted_at is null and outage_since is not null;
+drop index if exists etl.runs_waiting;
+-- those that take the place of earlier ones
+create index if not exists runs_at_once on etl.runs (run_id)
+  where params ->> 'write' in ('replace', 'mirror') and replay_of is null;
 create index if not exists runs_active on etl.runs (pool)
   where admitted_at is not null and state in ('queued', 'running');
 create index if not exists runs_waiting_in_order on etl.runs (cursor_key, requested_at, run_id)
@@ -4083,12 +4101,21 @@ language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
   select coalesce(run.params ->> 'write' in ('replace', 'mirror'), false) and run.replay_of is null
 $$;
 
+-- Whether another run has put something into the table of a run, from the same source.
+create or replace function etl.has_loaded_same(other etl.runs, run etl.runs) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
+  select other.run_id <> run.run_id and other.schema_name = run.schema_name and other.table_name = run.table_name
+    and etl.source_name(other.params, other.run_label) = etl.source_name(run.params, run.run_label)
+    and exists (select from etl.chunks as c where c.run_id = other.run_id and c.state = 'published')
+$$;
+
 -- The run whose place in the order of requests a run takes, the first of a chain of replays, and whether it comes late:
 -- another run of its source and table that was requested after it has put something there since. Late runs
 -- cannot know what the later one found as it was, so they add what is missing and change nothing. Where a later one has
 -- replaced or mirrored (superseded), nothing is missing but what the source had no more: they do not even add it.
+-- What runs for the first time is executed in the order of requests, unless a version decides, and is not late.
 create or replace function etl.order_of(run_id uuid, out order_run_id uuid, out late boolean, out superseded boolean)
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
 declare
   run etl.runs;
   root etl.runs;
@@ -4100,15 +4127,13 @@ begin
     exit when not found;
   end loop;
   order_run_id := coalesce(root.run_id, run.replay_of, run.run_id);
+  -- what waits for its first attempt has loaded nothing: it is not looked at, however much waits
+  superseded := exists (select from etl.runs as r where r.run_id > order_run_id and r.replay_of is null
+    and r.params ->> 'write' in ('replace', 'mirror') and r.attempt > 0 and etl.has_loaded_same(r, run));
   -- what another executed in any order has loaded, a run that replaces or mirrors leaves alone row by row
-  select coalesce(bool_or(not etl.at_once(run) or r.cursor_key is not null), false), coalesce(bool_or(etl.at_once(r)), false) into late, superseded
-    from etl.runs as r
-    where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null
-      and r.schema_name = run.schema_name and r.table_name = run.table_name
-      and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
-      and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published');
-  -- what runs for the first time is executed in the order of requests, unless a version decides
-  late := late and (run.replay_of is not null or run.attempt_base > 0 or run.comes_back);
+  late := (run.replay_of is not null or run.attempt_base > 0 or run.comes_back) and exists (
+    select from etl.runs as r where r.run_id > order_run_id and r.replay_of is null and r.attempt > 0
+      and (not etl.at_once(run) or r.cursor_key is not null) and etl.has_loaded_same(r, run));
 end $$;
 
 -- sql/datasets/private_fields.sql
@@ -4892,9 +4917,13 @@ comment on function etl.runnable_runs() is 'what an autoscaler follows: runs tha
 -- whichever is later, so that labels share a pool and nobody who asks later can keep on going first. A step of priority
 -- counts as a minute of waiting, so that it shortens a wait and never lengthens another without bound.
 create or replace function etl.admit_runs() returns integer
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set plan_cache_mode = force_generic_plan set jit = off as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   pool record;
+  labels text[];
+  -- turns from here on may be of labels that are not among these; null where all are
+  horizon interval;
   chosen record;
   admitted integer := 0;
 begin
@@ -4905,37 +4934,74 @@ begin
   for pool in
     select p.pool, etl.pool_slots(p) - (select count(*) from etl.runs as r
       where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')) as free
-    from etl.pools as p where exists (
-      select from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)
+    from etl.pools as p where (select true from etl.runs as r
+      where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null limit 1)
     order by p.pool
   loop
-    continue when pool.free <= 0;
-    -- what earlier pools of this loop got is busy here
-    for chosen in
-      with active as materialized (
-        select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
-        where a.admitted_at is not null and a.state in ('queued', 'running') or a.state = 'queued' and a.outage_since is not null
-      ), ready as (
-        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, r.next_attempt_at,
-          greatest(r.requested_at, (select max(past.admitted_at) from etl.runs as past where past.run_label = r.run_label))
-            - r.priority * interval '1 minute' as turn
-        from etl.runs as r
-        where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
-          and not exists (select from active as a where (a.run_label = r.run_label or a.cursor_key = r.cursor_key) and a.run_id <> r.run_id
-            and (a.admitted_at is not null or r.outage_since is null or (a.requested_at, a.run_id) < (r.requested_at, r.run_id)))
-          and (r.cursor_key is null or r.outage_since is not null or not exists (select from etl.runs as e where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
-              and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
-        order by r.run_label, r.requested_at - r.priority * interval '1 minute', r.run_id
-      )
-      select * from ready as r where r.next_attempt_at <= clock_timestamp() order by r.turn, r.requested_at, r.run_id
-    loop
-      exit when pool.free <= 0;
-      perform from etl.runs as r where r.run_id = chosen.run_id and r.state = 'queued' and r.admitted_at is null
-        for no key update skip locked;
-      continue when not found;
-      update etl.runs as r set admitted_at = clock_timestamp() where r.run_id = chosen.run_id;
-      pool.free := pool.free - 1;
-      admitted := admitted + 1;
+    -- Mostly the first few runs have the next turns. Where they do not, their labels being busy or just served, every label
+    -- is looked at, and every order by its first run: however many wait behind them, they are not read.
+    for step in 1..2 loop
+      exit when pool.free <= 0 or step = 2 and horizon is null;
+      if step = 1 then
+        select array_agg(distinct near.run_label), case when count(*) = pool.free + 16 then max(near.turn) end into labels, horizon from (
+          select r.run_label, etl.first_turn(r.requested_at, r.priority) as turn from etl.runs as r
+          where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+          order by etl.first_turn(r.requested_at, r.priority), r.run_id limit pool.free + 16) as near;
+      else
+        with recursive label (name) as (
+          select min(r.run_label) from etl.runs as r
+            where r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+          union all
+          select (select min(r.run_label) from etl.runs as r where r.run_label > l.name
+            and r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null)
+          from label as l where l.name is not null
+        ), key (name) as (
+          select min(r.cursor_key) from etl.runs as r where r.cursor_key is not null and r.state = 'queued' and r.admitted_at is null
+          union all
+          select (select min(r.cursor_key) from etl.runs as r where r.cursor_key > k.name and r.state = 'queued' and r.admitted_at is null)
+          from key as k where k.name is not null
+        )
+        select array_agg(looked_at.name), null into labels, horizon from (
+          select l.name from label as l where l.name is not null
+          union select (select r.run_label from etl.runs as r where r.cursor_key = k.name and r.state = 'queued' and r.admitted_at is null
+            order by r.requested_at, r.run_id limit 1) from key as k where k.name is not null
+          union select r.run_label from etl.runs as r
+            where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.outage_since is not null) as looked_at;
+      end if;
+      -- what earlier pools of this loop got is busy here
+      for chosen in
+        with active as materialized (
+          select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
+            where a.admitted_at is not null and a.state in ('queued', 'running')
+          union all
+          select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
+            where a.state = 'queued' and a.admitted_at is null and a.outage_since is not null
+        )
+        select * from (
+          select first.*, greatest(first.turn_at_first, (select max(past.admitted_at) from etl.runs as past where past.run_label = l.name)
+            - timestamptz '2000-01-01 00:00:00+00' - first.priority * interval '1 minute') as turn
+          from unnest(labels) as l (name) cross join lateral (
+            select r.run_id, r.requested_at, r.next_attempt_at, r.priority, etl.first_turn(r.requested_at, r.priority) as turn_at_first
+            from etl.runs as r
+            where r.pool = pool.pool and r.run_label = l.name and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+              and not exists (select from active as a where (a.run_label = r.run_label or a.cursor_key = r.cursor_key) and a.run_id <> r.run_id
+                and (a.admitted_at is not null or r.outage_since is null or (a.requested_at, a.run_id) < (r.requested_at, r.run_id)))
+              and (r.cursor_key is null or r.outage_since is not null or not exists (select from etl.runs as e
+                where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
+                  and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
+            order by etl.first_turn(r.requested_at, r.priority), r.run_id limit 1) as first
+          where not exists (select from active as a where a.run_label = l.name and a.admitted_at is not null)) as ready
+        where ready.next_attempt_at <= clock_timestamp() and (horizon is null or ready.turn < horizon)
+        order by ready.turn, ready.requested_at, ready.run_id
+      loop
+        exit when pool.free <= 0;
+        perform from etl.runs as r where r.run_id = chosen.run_id and r.state = 'queued' and r.admitted_at is null
+          for no key update skip locked;
+        continue when not found;
+        update etl.runs as r set admitted_at = clock_timestamp() where r.run_id = chosen.run_id;
+        pool.free := pool.free - 1;
+        admitted := admitted + 1;
+      end loop;
     end loop;
   end loop;
   if admitted > 0 then
@@ -5079,15 +5145,16 @@ end $$;
 -- runs that the server executes. Those go on however late their signs of life are.
 drop function if exists etl.claim_run(text, integer);
 create or replace function etl.claim_run(server_id text, max_attempts integer, in_hand uuid[] default '{}') returns setof etl.runs
-language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   chosen uuid;
   busy boolean;
 begin
-  if exists (select from etl.runs as r where r.server_id = claim_run.server_id and r.state = 'running' and etl.runs_alone(r)) then
+  if exists (select from etl.runs as r where r.server_id = claim_run.server_id and r.admitted_at is not null and r.state = 'running' and etl.runs_alone(r)) then
     return;
   end if;
-  busy := exists (select from etl.runs as r where r.server_id = claim_run.server_id and r.state = 'running' and etl.is_alive(r));
+  busy := exists (select from etl.runs as r where r.server_id = claim_run.server_id and r.admitted_at is not null and r.state = 'running' and etl.is_alive(r));
   loop
     select r.run_id into chosen from etl.runs as r
     where r.admitted_at is not null and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp()
@@ -6408,7 +6475,8 @@ end $$;
 create or replace function etl.due_work() returns setof text
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select w.kind from (
-    select 'requests' as kind where exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null)
+    select 'requests' as kind where exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null)
+      or exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null and r.accepted_at is null)
       or exists (select from etl.cancel_requests)
     union all
     select 'runs' where exists (select from etl.runs as r where r.admitted_at is not null
@@ -6832,7 +6900,8 @@ create or replace trigger note_run_end after update on etl.runs
 -- or done twice however the server ends. One at a time, so that ends are judged in their order. Answers the end with
 -- what telemetry wants to know, or {run_id, failed}: then it is taken again after 30 s; nothing where none waits.
 create or replace function etl.consume_run_end() returns setof jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set jit = off as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set jit = off
+set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   run etl.runs;
   ended etl.run_ends;
@@ -8210,6 +8279,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.distributed_datasets', 'server', 'execute'),
     ('function', 'etl.distribution_column', 'server', 'execute'),
     ('function', 'etl.deletes_rows', 'server', 'execute'),
+    ('function', 'etl.first_turn', 'server', 'execute'),
     ('function', 'etl.find_table', 'server', 'execute'),
     ('function', 'etl.is_key', 'server', 'execute'),
     ('function', 'etl.loads_own', 'server', 'execute'),
@@ -8232,6 +8302,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.declare_history', 'server', 'execute'),
     ('function', 'etl.declared_key', 'server', 'execute'),
     ('function', 'etl.declared_reading', 'server', 'execute'),
+    ('function', 'etl.has_loaded_same', 'server', 'execute'),
     ('function', 'etl.has_rows', 'server', 'execute'),
     ('function', 'etl.is_history_view', 'server', 'execute'),
     ('function', 'etl.dataset_table', 'server', 'execute'),
@@ -8463,7 +8534,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('7850b6018e62e33ec1dc8e2abe303475e7b8902bc590120b219dac7a0f6afa8c')
+insert into etl.setups (checksum) values ('32402f19421dedb22bacc212e382c66fad62b6a59b35369e5acef8aae7754efa')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8471,4 +8542,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"7850b6018e62e33ec1dc8e2abe303475e7b8902bc590120b219dac7a0f6afa8c","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"32402f19421dedb22bacc212e382c66fad62b6a59b35369e5acef8aae7754efa","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -47,7 +47,8 @@ end $$;
 create or replace function etl.due_work() returns setof text
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select w.kind from (
-    select 'requests' as kind where exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null)
+    select 'requests' as kind where exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null)
+      or exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null and r.accepted_at is null)
       or exists (select from etl.cancel_requests)
     union all
     select 'runs' where exists (select from etl.runs as r where r.admitted_at is not null

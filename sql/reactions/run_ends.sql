@@ -20,7 +20,8 @@ create or replace trigger note_run_end after update on etl.runs
 -- or done twice however the server ends. One at a time, so that ends are judged in their order. Answers the end with
 -- what telemetry wants to know, or {run_id, failed}: then it is taken again after 30 s; nothing where none waits.
 create or replace function etl.consume_run_end() returns setof jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set jit = off as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set jit = off
+set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   run etl.runs;
   ended etl.run_ends;

@@ -46,9 +46,13 @@ comment on function etl.runnable_runs() is 'what an autoscaler follows: runs tha
 -- whichever is later, so that labels share a pool and nobody who asks later can keep on going first. A step of priority
 -- counts as a minute of waiting, so that it shortens a wait and never lengthens another without bound.
 create or replace function etl.admit_runs() returns integer
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set plan_cache_mode = force_generic_plan set jit = off as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   pool record;
+  labels text[];
+  -- turns from here on may be of labels that are not among these; null where all are
+  horizon interval;
   chosen record;
   admitted integer := 0;
 begin
@@ -59,37 +63,74 @@ begin
   for pool in
     select p.pool, etl.pool_slots(p) - (select count(*) from etl.runs as r
       where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')) as free
-    from etl.pools as p where exists (
-      select from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)
+    from etl.pools as p where (select true from etl.runs as r
+      where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null limit 1)
     order by p.pool
   loop
-    continue when pool.free <= 0;
-    -- what earlier pools of this loop got is busy here
-    for chosen in
-      with active as materialized (
-        select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
-        where a.admitted_at is not null and a.state in ('queued', 'running') or a.state = 'queued' and a.outage_since is not null
-      ), ready as (
-        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, r.next_attempt_at,
-          greatest(r.requested_at, (select max(past.admitted_at) from etl.runs as past where past.run_label = r.run_label))
-            - r.priority * interval '1 minute' as turn
-        from etl.runs as r
-        where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
-          and not exists (select from active as a where (a.run_label = r.run_label or a.cursor_key = r.cursor_key) and a.run_id <> r.run_id
-            and (a.admitted_at is not null or r.outage_since is null or (a.requested_at, a.run_id) < (r.requested_at, r.run_id)))
-          and (r.cursor_key is null or r.outage_since is not null or not exists (select from etl.runs as e where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
-              and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
-        order by r.run_label, r.requested_at - r.priority * interval '1 minute', r.run_id
-      )
-      select * from ready as r where r.next_attempt_at <= clock_timestamp() order by r.turn, r.requested_at, r.run_id
-    loop
-      exit when pool.free <= 0;
-      perform from etl.runs as r where r.run_id = chosen.run_id and r.state = 'queued' and r.admitted_at is null
-        for no key update skip locked;
-      continue when not found;
-      update etl.runs as r set admitted_at = clock_timestamp() where r.run_id = chosen.run_id;
-      pool.free := pool.free - 1;
-      admitted := admitted + 1;
+    -- Mostly the first few runs have the next turns. Where they do not, their labels being busy or just served, every label
+    -- is looked at, and every order by its first run: however many wait behind them, they are not read.
+    for step in 1..2 loop
+      exit when pool.free <= 0 or step = 2 and horizon is null;
+      if step = 1 then
+        select array_agg(distinct near.run_label), case when count(*) = pool.free + 16 then max(near.turn) end into labels, horizon from (
+          select r.run_label, etl.first_turn(r.requested_at, r.priority) as turn from etl.runs as r
+          where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+          order by etl.first_turn(r.requested_at, r.priority), r.run_id limit pool.free + 16) as near;
+      else
+        with recursive label (name) as (
+          select min(r.run_label) from etl.runs as r
+            where r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+          union all
+          select (select min(r.run_label) from etl.runs as r where r.run_label > l.name
+            and r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null)
+          from label as l where l.name is not null
+        ), key (name) as (
+          select min(r.cursor_key) from etl.runs as r where r.cursor_key is not null and r.state = 'queued' and r.admitted_at is null
+          union all
+          select (select min(r.cursor_key) from etl.runs as r where r.cursor_key > k.name and r.state = 'queued' and r.admitted_at is null)
+          from key as k where k.name is not null
+        )
+        select array_agg(looked_at.name), null into labels, horizon from (
+          select l.name from label as l where l.name is not null
+          union select (select r.run_label from etl.runs as r where r.cursor_key = k.name and r.state = 'queued' and r.admitted_at is null
+            order by r.requested_at, r.run_id limit 1) from key as k where k.name is not null
+          union select r.run_label from etl.runs as r
+            where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.outage_since is not null) as looked_at;
+      end if;
+      -- what earlier pools of this loop got is busy here
+      for chosen in
+        with active as materialized (
+          select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
+            where a.admitted_at is not null and a.state in ('queued', 'running')
+          union all
+          select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
+            where a.state = 'queued' and a.admitted_at is null and a.outage_since is not null
+        )
+        select * from (
+          select first.*, greatest(first.turn_at_first, (select max(past.admitted_at) from etl.runs as past where past.run_label = l.name)
+            - timestamptz '2000-01-01 00:00:00+00' - first.priority * interval '1 minute') as turn
+          from unnest(labels) as l (name) cross join lateral (
+            select r.run_id, r.requested_at, r.next_attempt_at, r.priority, etl.first_turn(r.requested_at, r.priority) as turn_at_first
+            from etl.runs as r
+            where r.pool = pool.pool and r.run_label = l.name and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+              and not exists (select from active as a where (a.run_label = r.run_label or a.cursor_key = r.cursor_key) and a.run_id <> r.run_id
+                and (a.admitted_at is not null or r.outage_since is null or (a.requested_at, a.run_id) < (r.requested_at, r.run_id)))
+              and (r.cursor_key is null or r.outage_since is not null or not exists (select from etl.runs as e
+                where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
+                  and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
+            order by etl.first_turn(r.requested_at, r.priority), r.run_id limit 1) as first
+          where not exists (select from active as a where a.run_label = l.name and a.admitted_at is not null)) as ready
+        where ready.next_attempt_at <= clock_timestamp() and (horizon is null or ready.turn < horizon)
+        order by ready.turn, ready.requested_at, ready.run_id
+      loop
+        exit when pool.free <= 0;
+        perform from etl.runs as r where r.run_id = chosen.run_id and r.state = 'queued' and r.admitted_at is null
+          for no key update skip locked;
+        continue when not found;
+        update etl.runs as r set admitted_at = clock_timestamp() where r.run_id = chosen.run_id;
+        pool.free := pool.free - 1;
+        admitted := admitted + 1;
+      end loop;
     end loop;
   end loop;
   if admitted > 0 then
@@ -233,15 +274,16 @@ end $$;
 -- runs that the server executes. Those go on however late their signs of life are.
 drop function if exists etl.claim_run(text, integer);
 create or replace function etl.claim_run(server_id text, max_attempts integer, in_hand uuid[] default '{}') returns setof etl.runs
-language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   chosen uuid;
   busy boolean;
 begin
-  if exists (select from etl.runs as r where r.server_id = claim_run.server_id and r.state = 'running' and etl.runs_alone(r)) then
+  if exists (select from etl.runs as r where r.server_id = claim_run.server_id and r.admitted_at is not null and r.state = 'running' and etl.runs_alone(r)) then
     return;
   end if;
-  busy := exists (select from etl.runs as r where r.server_id = claim_run.server_id and r.state = 'running' and etl.is_alive(r));
+  busy := exists (select from etl.runs as r where r.server_id = claim_run.server_id and r.admitted_at is not null and r.state = 'running' and etl.is_alive(r));
   loop
     select r.run_id into chosen from etl.runs as r
     where r.admitted_at is not null and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp()

@@ -22,12 +22,21 @@ language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
   select coalesce(run.params ->> 'write' in ('replace', 'mirror'), false) and run.replay_of is null
 $$;
 
+-- Whether another run has put something into the table of a run, from the same source.
+create or replace function etl.has_loaded_same(other etl.runs, run etl.runs) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
+  select other.run_id <> run.run_id and other.schema_name = run.schema_name and other.table_name = run.table_name
+    and etl.source_name(other.params, other.run_label) = etl.source_name(run.params, run.run_label)
+    and exists (select from etl.chunks as c where c.run_id = other.run_id and c.state = 'published')
+$$;
+
 -- The run whose place in the order of requests a run takes, the first of a chain of replays, and whether it comes late:
 -- another run of its source and table that was requested after it has put something there since. Late runs
 -- cannot know what the later one found as it was, so they add what is missing and change nothing. Where a later one has
 -- replaced or mirrored (superseded), nothing is missing but what the source had no more: they do not even add it.
+-- What runs for the first time is executed in the order of requests, unless a version decides, and is not late.
 create or replace function etl.order_of(run_id uuid, out order_run_id uuid, out late boolean, out superseded boolean)
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
 declare
   run etl.runs;
   root etl.runs;
@@ -39,13 +48,11 @@ begin
     exit when not found;
   end loop;
   order_run_id := coalesce(root.run_id, run.replay_of, run.run_id);
+  -- what waits for its first attempt has loaded nothing: it is not looked at, however much waits
+  superseded := exists (select from etl.runs as r where r.run_id > order_run_id and r.replay_of is null
+    and r.params ->> 'write' in ('replace', 'mirror') and r.attempt > 0 and etl.has_loaded_same(r, run));
   -- what another executed in any order has loaded, a run that replaces or mirrors leaves alone row by row
-  select coalesce(bool_or(not etl.at_once(run) or r.cursor_key is not null), false), coalesce(bool_or(etl.at_once(r)), false) into late, superseded
-    from etl.runs as r
-    where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null
-      and r.schema_name = run.schema_name and r.table_name = run.table_name
-      and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
-      and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published');
-  -- what runs for the first time is executed in the order of requests, unless a version decides
-  late := late and (run.replay_of is not null or run.attempt_base > 0 or run.comes_back);
+  late := (run.replay_of is not null or run.attempt_base > 0 or run.comes_back) and exists (
+    select from etl.runs as r where r.run_id > order_run_id and r.replay_of is null and r.attempt > 0
+      and (not etl.at_once(run) or r.cursor_key is not null) and etl.has_loaded_same(r, run));
 end $$;

@@ -130,14 +130,3 @@ function payloadOf(jsonb: Uint8Array): string {
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(jsonb.subarray(1));
   return new Canonicalizer().text(parseJsonExactly(text));
 }
-
-/** Numbers from 0 on below a limit, the same for a seed each time (mulberry32). */
-export function random(seed: number): (limit: number) => number {
-  let state = seed;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % limit;
-  };
-}

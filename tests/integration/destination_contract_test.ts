@@ -449,3 +449,22 @@ Deno.test("a dataset that is distributed gets the keys of each run beside its ro
     .sql`select wanted, distribution_column, shards::int from etl.distributed_datasets()`;
   assert.deepEqual(lost, { wanted: true, distribution_column: null, shards: 0 });
 });
+
+Deno.test("a destination is looked at without reading all tables of its database", async (t) => {
+  await using engine = await startEngine(t);
+  const sql = await engine.sql.reserve();
+  try {
+    await sql`begin`;
+    const scans = async () =>
+      (await sql`select seq_scan from pg_stat_xact_all_tables where relid = 'pg_class'::regclass`)[
+        0
+      ]!
+        .seq_scan;
+    const before = await scans();
+    const { there } = await destinationSize(sql, "public", "etl_improved_events");
+    assert.deepEqual([there, await scans()], [true, before]);
+    await sql`rollback`;
+  } finally {
+    sql.release();
+  }
+});

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import pg from "pg";
 import { testDatabase } from "../helpers/postgres.ts";
 import { SourceFolder } from "../helpers/sources.ts";
-import { madeAlike, random } from "../helpers/spills.ts";
+import { random } from "../helpers/random.ts";
+import { madeAlike } from "../helpers/spills.ts";
 
 /** Types of columns, with values that are plain and some that are not. */
 const COLUMNS: Record<string, { plain: string[]; odd: string[] }> = {

@@ -2504,4 +2504,12 @@ export const LOAD: Mutant[] = [
     breaks: "the name of a typed view is not obeyed",
     tests: ["integration/typed_views_api_test.ts: typed views over HTTP: what cannot"],
   },
+  {
+    id: "load/all-tables-read",
+    file: "store/event_keys.ts",
+    find: " offset 0) as c`;",
+    replace: ") as c`;",
+    breaks: "a destination is looked at without reading all tables of its database",
+    tests: ["integration/destination_contract_test.ts: a destination is looked at"],
+  },
 ];

@@ -1502,4 +1502,118 @@ export const QUEUE: Mutant[] = [
     breaks: "Who asks about the cancellation of one run sees to that one alone.",
     tests: ["integration/queue_test.ts: a cancellation waits"],
   },
+  {
+    id: "queue/horizon",
+    file: "sql/runs/admit.sql",
+    find: " and (horizon is null or ready.turn < horizon)",
+    replace: "",
+    breaks: "a label that is not among the first few runs may have an earlier turn than theirs",
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
+  },
+  {
+    id: "queue/other-labels",
+    file: "sql/runs/admit.sql",
+    find: "for step in 1..2 loop",
+    replace: "for step in 1..1 loop",
+    breaks: "where the first few runs cannot go, the others are looked at",
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
+  },
+  {
+    id: "queue/other-orders",
+    file: "sql/runs/admit.sql",
+    find:
+      "          union select (select r.run_label from etl.runs as r where r.cursor_key = k.name and r.state = 'queued' and r.admitted_at is null\n            order by r.requested_at, r.run_id limit 1) from key as k where k.name is not null\n",
+    replace: "",
+    breaks: "beyond the first few runs the first of each order gets a place",
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
+  },
+  {
+    id: "queue/outages-looked-at",
+    file: "sql/runs/admit.sql",
+    find:
+      "          union select r.run_label from etl.runs as r\n            where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.outage_since is not null) as looked_at;",
+    replace: "          ) as looked_at;",
+    breaks: "beyond the first few runs one in an outage gets its place back",
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
+  },
+  {
+    id: "queue/priority-of-a-first-turn",
+    file: "sql/runs/tables.sql",
+    find:
+      "return requested_at - timestamptz '2000-01-01 00:00:00+00' - priority * interval '1 minute';",
+    replace: "return requested_at - timestamptz '2000-01-01 00:00:00+00';",
+    breaks: "a step of priority counts as a minute of waiting",
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
+  },
+  {
+    id: "queue/all-labels-read",
+    file: "sql/runs/admit.sql",
+    find: "limit pool.free + 16) as near;",
+    replace: "limit 100000) as near;",
+    breaks: "an admission does not read all that waits",
+    tests: ["integration/backlog_test.ts: what a place, an acceptance and an order cost"],
+  },
+  {
+    id: "queue/pools-read",
+    file: "sql/runs/admit.sql",
+    find:
+      "from etl.pools as p where (select true from etl.runs as r\n      where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null limit 1)",
+    replace:
+      "from etl.pools as p where exists (\n      select from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)",
+    breaks: "whether a pool has something that waits is one look",
+    tests: ["integration/backlog_test.ts: what a place, an acceptance and an order cost"],
+  },
+  {
+    id: "queue/unaccepted-read",
+    file: "sql/runs/tables.sql",
+    find:
+      "create index if not exists runs_not_accepted on etl.runs (requested_at, run_id)\n  where state = 'queued' and admitted_at is null and accepted_at is null;\n",
+    replace: "",
+    breaks: "an acceptance finds the oldest request without reading the others",
+    tests: ["integration/backlog_test.ts: what a place, an acceptance and an order cost"],
+  },
+  {
+    id: "queue/ends-read",
+    file: "sql/reactions/run_ends.sql",
+    find: "\nset enable_seqscan = off set enable_bitmapscan = off as $$",
+    replace: " as $$",
+    breaks: "an end is judged without reading those that wait",
+    tests: ["integration/backlog_test.ts: what an end costs"],
+  },
+  {
+    id: "queue/order-reads-what-waits",
+    file: "sql/runs/order.sql",
+    find:
+      "    and r.params ->> 'write' in ('replace', 'mirror') and r.attempt > 0 and etl.has_loaded_same(r, run));",
+    replace: "    and etl.at_once(r) and r.attempt > 0 and etl.has_loaded_same(r, run));",
+    breaks: "a run's order reads only runs that replace or mirror",
+    tests: ["integration/backlog_test.ts: a run's order reads no run"],
+  },
+  {
+    id: "queue/order-of-the-first",
+    file: "sql/runs/order.sql",
+    find:
+      "late := (run.replay_of is not null or run.attempt_base > 0 or run.comes_back) and exists (",
+    replace: "late := exists (",
+    breaks: "a run that is executed for the first time is not late",
+    tests: ["integration/backlog_test.ts: a run's order reads no run"],
+  },
+  {
+    id: "queue/order-published",
+    file: "sql/runs/order.sql",
+    find:
+      "    and exists (select from etl.chunks as c where c.run_id = other.run_id and c.state = 'published')\n",
+    replace: "",
+    breaks: "a later run that has put nothing into the table makes no run late",
+    tests: ["integration/run_order_test.ts: a run that comes back late"],
+  },
+  {
+    id: "queue/order-of-another-source",
+    file: "sql/runs/order.sql",
+    find:
+      "    and etl.source_name(other.params, other.run_label) = etl.source_name(run.params, run.run_label)\n",
+    replace: "",
+    breaks: "a later run of another source makes no run late",
+    tests: ["integration/run_order_test.ts: a run that comes back late"],
+  },
 ];

@@ -4,7 +4,8 @@ import { paramsSchema } from "../../pipeline/params.ts";
 import { type ChainOptions, RecordChain } from "../../pipeline/record_chain.ts";
 import type { TypedTable } from "../../store/row_layout.ts";
 import { SourceFolder } from "../helpers/sources.ts";
-import { madeAlike, random } from "../helpers/spills.ts";
+import { random } from "../helpers/random.ts";
+import { madeAlike } from "../helpers/spills.ts";
 
 /** Both ways must come to the same; answers how many records were not parsed. */
 async function alike(
