@@ -623,37 +623,11 @@ export const RUNS: Mutant[] = [
     tests: ["integration/housekeeping_test.ts: what belongs to runs is kept"],
   },
   {
-    id: "runs/late-replays",
-    file: "sql/runs/order.sql",
-    find: "r.run_id <> run.run_id and r.replay_of is null\n",
-    replace: "r.run_id <> run.run_id\n",
-    breaks: "a replay makes no other late",
-    tests: ["integration/replay_test.ts: retry: what dry runs, failures, replays"],
-  },
-  {
     id: "runs/late-table",
     file: "sql/runs/order.sql",
-    find: "      and r.schema_name = run.schema_name and r.table_name = run.table_name\n",
-    replace: "",
+    find: " and other.schema_name = run.schema_name and other.table_name = run.table_name\n",
+    replace: "\n",
     breaks: "a run of another table makes none late",
-    tests: ["integration/replay_test.ts: retry: what dry runs, failures, replays"],
-  },
-  {
-    id: "runs/late-source",
-    file: "sql/runs/order.sql",
-    find:
-      "      and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)\n",
-    replace: "",
-    breaks: "a run of another source makes none late",
-    tests: ["integration/replay_test.ts: retry: what dry runs, failures, replays"],
-  },
-  {
-    id: "runs/late-published",
-    file: "sql/runs/order.sql",
-    find:
-      "      and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published');",
-    replace: "      and true;",
-    breaks: "a run that has published nothing makes none late",
     tests: ["integration/replay_test.ts: retry: what dry runs, failures, replays"],
   },
   {
@@ -2567,16 +2541,17 @@ export const RUNS: Mutant[] = [
   {
     id: "runs/late-by-replays",
     file: "sql/runs/order.sql",
-    find: "and r.run_id <> run.run_id and r.replay_of is null",
-    replace: "and r.run_id <> run.run_id",
+    find:
+      "    select from etl.runs as r where r.run_id > order_run_id and r.replay_of is null and r.attempt > 0\n",
+    replace: "    select from etl.runs as r where r.run_id > order_run_id and r.attempt > 0\n",
     breaks: "a replay makes no other run late",
     tests: ["integration/run_order_test.ts: a run that comes back late"],
   },
   {
     id: "runs/late-first-time",
     file: "sql/runs/order.sql",
-    find: "and (run.replay_of is not null or run.attempt_base > 0 or run.comes_back)",
-    replace: "",
+    find: "(run.replay_of is not null or run.attempt_base > 0 or run.comes_back) and exists (",
+    replace: "exists (",
     breaks: "a run that runs for the first time is not late",
     tests: ["integration/run_order_test.ts: a run that comes back late"],
   },
@@ -2584,7 +2559,7 @@ export const RUNS: Mutant[] = [
     id: "runs/late-by-published",
     file: "sql/runs/order.sql",
     find:
-      "\n      and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published')",
+      "\n    and exists (select from etl.chunks as c where c.run_id = other.run_id and c.state = 'published')",
     replace: "",
     breaks: "a later run that has put nothing into the table makes nobody late",
     tests: ["integration/run_order_test.ts: a run that comes back late"],
@@ -2593,7 +2568,7 @@ export const RUNS: Mutant[] = [
     id: "runs/late-by-source",
     file: "sql/runs/order.sql",
     find:
-      "\n      and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)",
+      "\n    and etl.source_name(other.params, other.run_label) = etl.source_name(run.params, run.run_label)",
     replace: "",
     breaks: "a run of another source makes nobody late",
     tests: ["integration/run_order_test.ts: a run that comes back late"],
