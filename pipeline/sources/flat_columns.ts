@@ -52,8 +52,8 @@ export class FlatColumns {
     this.records.clear(this.#bytes);
   }
 
-  /** Adds a record, whose member `i` has the value `valueOf(i)`, which may throw; false where it is not flat, and was not added. */
-  add(valueOf: (member: number) => unknown): boolean {
+  /** Adds the record at a place, whose member `i` has the value `valueOf(i)`, which may throw; false where it is not flat, and was not added. */
+  add(place: number, valueOf: (member: number) => unknown): boolean {
     const { records } = this;
     const { length } = this.#shape.names;
     records.reserve(length);
@@ -61,13 +61,13 @@ export class FlatColumns {
     let isFlat = false;
     try {
       for (let i = 0; i < length; i++) {
-        const place = records.members + i;
+        const member = records.members + i;
         const from = this.#at;
         const kind = this.#put(valueOf(i));
         if (kind < 0) return false;
-        records.starts[place] = from;
-        records.ends[place] = this.#at;
-        records.kinds[place] = kind;
+        records.starts[member] = from;
+        records.ends[member] = this.#at;
+        records.kinds[member] = kind;
       }
       isFlat = true;
     } finally {
@@ -76,8 +76,7 @@ export class FlatColumns {
     }
     records.shapes.push(this.#shape);
     records.members += length;
-    records.begins[records.count] = records.count;
-    records.count++;
+    records.begins[records.count++] = place;
     return true;
   }
 

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { PARTICULAR_NAME } from "../canonical.ts";
+import type { RecordBatch } from "./source.ts";
 
 /** What the value of a member is; of a text also whether it has more than ASCII, and escapes of JSON. */
 export const NULL = 0;
@@ -136,15 +137,49 @@ export class FlatRecords {
 
 /** Flat records between two others for which it is worth to look for them. */
 const WORTH = 16;
+/** Records that are read as any are, at most, before flat ones are looked for again. */
+const MAX_OTHERS = 1_000;
 
-/** How many records are read as any are before flat ones are looked for again: ever more while there are few of them. */
-export class Patience {
-  #records = 1;
+/** Records among which flat ones are looked for. Places are the reader's own, numbers of rows or of bytes, as in `begins`. */
+export interface MixedRecords {
+  from: number;
+  to: number;
+  /** Finds the flat records from a place on; answers the place behind them, and whether others may follow there at once. */
+  find(from: number): { end: number; more?: boolean };
+  /** Reads records as any are read. */
+  others(from: number, to: number): RecordBatch;
+  /** The place of the record so many behind the one at a place; default: places are numbers of records. */
+  behind?(from: number, count: number): number;
+}
 
-  /** After so many flat records came one that is none. */
-  after(found: number): number {
-    this.#records = found >= WORTH ? 1 : Math.min(this.#records * 2, 1_000);
-    return this.#records;
+/** Reads flat records and the others between them, in their order. Where few are flat, it looks for them ever less often. */
+export class MixedReader {
+  readonly #records: FlatRecords;
+  #others = 1;
+
+  constructor(records: FlatRecords) {
+    this.#records = records;
+  }
+
+  *batches(
+    { from, to, find, others, behind = (at, count) => at + count }: MixedRecords,
+  ): Generator<RecordBatch> {
+    const records = this.#records;
+    for (let at = from; at < to;) {
+      const { end, more = false } = find(at);
+      const { count } = records;
+      if (count > 0) {
+        const batch: RecordBatch = [];
+        batch.unparsed = { records, rest: (i) => others(records.begins[i]!, end) };
+        yield batch;
+      }
+      const found = end > at;
+      at = end;
+      if (end === to || more && found) continue;
+      this.#others = count >= WORTH ? 1 : Math.min(this.#others * 2, MAX_OTHERS);
+      at = Math.min(to, behind(end, this.#others));
+      yield others(end, at);
+    }
   }
 }
 

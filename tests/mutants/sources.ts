@@ -3712,14 +3712,6 @@ export const SOURCES: Mutant[] = [
     tests: ["unit/flat_records_test.ts"],
   },
   {
-    id: "flat_postgres/1",
-    file: "pipeline/sources/postgres/read.ts",
-    find: "    at = Math.min(to, end + patience.after(records.count));",
-    replace: "    at = Math.max(to, end + patience.after(records.count));",
-    breaks: "rows of a page are told apart, and those that are not flat are read as any are",
-    tests: ["integration/flat_rows_test.ts"],
-  },
-  {
     id: "flat_csv/1",
     file: "pipeline/sources/local/flat_csv.ts",
     find: "      return own === TRUE || own === FALSE ? own : ODD;",
@@ -4069,14 +4061,6 @@ export const SOURCES: Mutant[] = [
     tests: ["unit/flat_records_test.ts"],
   },
   {
-    id: "flat_ndjson/1",
-    file: "pipeline/sources/local/ndjson.ts",
-    find: "    if (end === bytes.length) return;",
-    replace: "    if (end !== bytes.length) return;",
-    breaks: "records that are not flat are read as any are, with those behind them",
-    tests: ["unit/flat_records_test.ts"],
-  },
-  {
     id: "flat_json/11",
     file: "pipeline/sources/local/flat_json.ts",
     find: "  for (let i = from + 2; i < from + 6; i++) {",
@@ -4261,14 +4245,6 @@ export const SOURCES: Mutant[] = [
     find: "      if (value === null) return false;",
     replace: "      if (value !== null) return false;",
     breaks: "a flat record becomes the row of a typed table that any record becomes",
-    tests: ["unit/flat_records_test.ts"],
-  },
-  {
-    id: "flat_csv_reader/1",
-    file: "pipeline/sources/local/csv.ts",
-    find: "    at = Math.min(ends.length, end + patience.after(records.count));",
-    replace: "    at = Math.max(ends.length, end + patience.after(records.count));",
-    breaks: "records of CSV that are not flat are read as any are",
     tests: ["unit/flat_records_test.ts"],
   },
   {
@@ -4659,5 +4635,47 @@ export const SOURCES: Mutant[] = [
     replace: "",
     breaks: "a record that was added keeps its bytes",
     tests: ["unit/flat_records_test.ts: a flat row of Parquet"],
+  },
+  {
+    id: "mixed_records/behind",
+    file: "pipeline/sources/flat_records.ts",
+    find: "      at = Math.min(to, behind(end, this.#others));",
+    replace: "      at = Math.max(to, behind(end, this.#others));",
+    breaks:
+      "records that are not flat are read as any are, and flat ones are looked for behind them",
+    tests: ["unit/flat_records_test.ts"],
+  },
+  {
+    id: "mixed_records/all",
+    file: "pipeline/sources/flat_records.ts",
+    find: "      at = Math.min(to, behind(end, this.#others));",
+    replace: "      at = to;",
+    breaks: "flat ones are looked for again behind the others",
+    tests: ["unit/flat_records_test.ts"],
+  },
+  {
+    id: "mixed_records/first-of-rest",
+    file: "pipeline/sources/flat_records.ts",
+    find: "rest: (i) => others(records.begins[i]!, end) };",
+    replace: "rest: () => others(from, end) };",
+    breaks: "of flat records that are read after all none is read twice",
+    tests: ["unit/flat_records_test.ts"],
+  },
+  {
+    id: "mixed_records/more",
+    file: "pipeline/sources/flat_records.ts",
+    find: "      if (end === to || more && found) continue;",
+    replace: "      if (end === to) continue;",
+    breaks:
+      "behind as many flat records as are looked at together, others of them are looked for at once",
+    tests: ["unit/flat_records_test.ts"],
+  },
+  {
+    id: "mixed_records/no-progress",
+    file: "pipeline/sources/flat_records.ts",
+    find: "      if (end === to || more && found) continue;",
+    replace: "      if (end === to || more) continue;",
+    breaks: "a row that is too large to be looked at ends the search for flat ones, and is read",
+    tests: ["unit/flat_records_test.ts"],
   },
 ];

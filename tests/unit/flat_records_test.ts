@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { type ColumnSource, parquetWriteBuffer } from "hyparquet-writer";
 import { paramsSchema } from "../../pipeline/params.ts";
 import { type ChainOptions, RecordChain } from "../../pipeline/record_chain.ts";
+import { FlatRecords, MixedReader } from "../../pipeline/sources/flat_records.ts";
 import type { TypedTable } from "../../store/row_layout.ts";
 import { SourceFolder } from "../helpers/sources.ts";
 import { random } from "../helpers/random.ts";
@@ -996,4 +997,23 @@ Deno.test("only runs in which nothing looks at records make rows of flat ones", 
   const casts = { id: {} as never };
   assert.equal(takesFlat({ key: "id" }, { table: { ...TABLE, casts } }), false);
   assert.equal(takesFlat({ key: "id" }, { table: { ...TABLE, casts: {} } }), true);
+});
+
+Deno.test("what is too large to be looked at is read as any record is, and flat ones are looked for behind it", () => {
+  const records = new FlatRecords();
+  const looked = new Set<number>();
+  const find = (from: number) => {
+    assert.ok(!looked.has(from), `looked twice from ${from} on`);
+    looked.add(from);
+    records.clear(new Uint8Array(0));
+    return { end: from, more: true };
+  };
+  const read: [number, number][] = [];
+  const others = (from: number, to: number) => {
+    read.push([from, to]);
+    return [];
+  };
+  const batches = [...new MixedReader(records).batches({ from: 3, to: 20, find, others })];
+  assert.equal(batches.length, read.length);
+  assert.deepEqual(read, [[3, 5], [5, 9], [9, 17], [17, 20]]);
 });

@@ -19,7 +19,7 @@ import { type CsvConf, type CsvFault, type CsvLayout, splitRecord } from "./csv_
 import { readCsvHead } from "./csv_header.ts";
 import { CellFault } from "./csv_values.ts";
 import { lineOfOrigin, notUtf8, tooLong } from "./ndjson.ts";
-import { MAX_FLAT_BYTES, Patience } from "../flat_records.ts";
+import { MAX_FLAT_BYTES, MixedReader } from "../flat_records.ts";
 import { FlatCsv } from "./flat_csv.ts";
 import { openPart, type Roots } from "./open_input.ts";
 import { countNewlines } from "./ranges.ts";
@@ -103,7 +103,7 @@ export async function* readCsv(
   });
   const ofSlice = input.lineAt === undefined && count.ofSlice;
   const csv = ctx.flat ? FlatCsv.of(table.names, table, conf) : null;
-  const flat = csv === null ? null : { csv, patience: new Patience() };
+  const flat = csv === null ? null : flatReader(csv, table);
   for await (const { bytes, offset, ends, oversized, lines } of blocks) {
     const lineOf = (from: number) =>
       input.lineAt?.(offset + from) ?? lines!.first + countNewlines(bytes, 0, from);
@@ -130,7 +130,7 @@ export async function* readCsv(
       };
       const most = Math.min(table.maxRecordBytes, MAX_FLAT_BYTES);
       const looks = flat !== null && piece.bytes.length <= most;
-      for (const batch of looks ? parseFlat(piece, table, flat) : [parsePiece(piece, table)]) {
+      for (const batch of looks ? flat(piece) : [parsePiece(piece, table)]) {
         if (batch.length > 0 || batch.unparsed !== undefined) yield batch;
       }
       from += own.at(-1)!;
@@ -139,26 +139,16 @@ export async function* readCsv(
   await input.verify();
 }
 
-/** The flat records of a piece, and the others between them. */
-function* parseFlat(
-  piece: Piece,
-  table: Table,
-  { csv, patience }: { csv: FlatCsv; patience: Patience },
-): Generator<RecordBatch> {
-  const { bytes, ends } = piece;
-  const { records } = csv;
-  for (let at = 0; at < ends.length;) {
-    const end = csv.find(bytes, ends, at);
-    if (records.count > 0) {
-      const batch: RecordBatch = [];
-      const rest = (from: number) => parsePiece(partOf(piece, records.begins[from]!, end), table);
-      batch.unparsed = { records, rest };
-      yield batch;
-    }
-    if (end === ends.length) return;
-    at = Math.min(ends.length, end + patience.after(records.count));
-    yield parsePiece(partOf(piece, end, at), table);
-  }
+/** Reads pieces of which some records may be flat. */
+function flatReader(csv: FlatCsv, table: Table): (piece: Piece) => Iterable<RecordBatch> {
+  const reader = new MixedReader(csv.records);
+  return (piece) =>
+    reader.batches({
+      from: 0,
+      to: piece.ends.length,
+      find: (from) => ({ end: csv.find(piece.bytes, piece.ends, from) }),
+      others: (from, to) => parsePiece(partOf(piece, from, to), table),
+    });
 }
 
 /** Some of the records of a piece. */

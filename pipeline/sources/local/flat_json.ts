@@ -68,10 +68,10 @@ export class FlatJson {
   #shape = NO_SHAPE;
 
   /**
-   * Finds the records of the lines from a byte on; answers the lines that were passed, blank ones too, and the byte behind
-   * them. The last line must end with a newline to be looked at.
+   * Finds the records of the lines from a byte on; answers the byte behind them, and behind blank lines. The last line must
+   * end with a newline to be looked at.
    */
-  find(given: Uint8Array, from: number): { lines: number; end: number } {
+  find(given: Uint8Array, from: number): number {
     const { records } = this;
     // what lies behind the last search is as it was given
     if (given !== this.#given) {
@@ -82,7 +82,6 @@ export class FlatJson {
     const bytes = this.#copy.subarray(0, given.length);
     records.clear(bytes, given);
     const last = bytes.lastIndexOf(NEWLINE) + 1;
-    let lines = 0;
     let at = from;
     while (at < last) {
       let i = skipSpace(bytes, at);
@@ -98,10 +97,9 @@ export class FlatJson {
         if (records.count > 0 && records.begins[records.count - 1] === at) this.#takeBack();
         break;
       }
-      lines++;
       at = i + 1;
     }
-    return { lines, end: at };
+    return at;
   }
 
   #takeBack(): void {

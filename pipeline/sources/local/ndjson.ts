@@ -11,7 +11,7 @@ import {
   Unreadable,
   unreadable,
 } from "../source.ts";
-import { MAX_FLAT_BYTES, Patience } from "../flat_records.ts";
+import { MAX_FLAT_BYTES, MixedReader } from "../flat_records.ts";
 import { FlatJson } from "./flat_json.ts";
 import { openPart, type Roots } from "./open_input.ts";
 import { countNewlines } from "./ranges.ts";
@@ -59,9 +59,7 @@ export async function* readNdjson(
     ? undefined
     : JSON.parse(part.types as string);
   const count = ctx.lines ?? { next: 1, ofSlice: true };
-  const flat = ctx.flat && types === undefined
-    ? { json: new FlatJson(), patience: new Patience() }
-    : null;
+  const flat = ctx.flat && types === undefined ? flatReader() : null;
   let pieceBytes = 65_536;
   const blocks = recordBlocks(input, {
     start: part.start,
@@ -99,15 +97,15 @@ export async function* readNdjson(
       const to = pieceEnd(bytes, from, pieceBytes);
       const first = from;
       const piece = pieceAt(bytes.subarray(from, to), offset + from, () => lineOf(first));
-      let lines = 0;
+      let records = 0;
       const looks = flat !== null && to - from <= Math.min(maxRecordBytes, MAX_FLAT_BYTES);
-      for (const parsed of looks ? parseFlat(piece, flat) : [parsePiece(piece)]) {
-        const { batch } = parsed;
-        lines += parsed.lines;
+      for (const batch of looks ? flat(piece) : [parsePiece(piece)]) {
         if (types !== undefined) batch.types = types;
-        if (batch.length > 0 || batch.unparsed !== undefined) yield batch;
+        const count = batch.unparsed?.records.count ?? batch.length;
+        records += count;
+        if (count > 0) yield batch;
       }
-      const mean = (to - from) / lines;
+      const mean = (to - from) / Math.max(1, records);
       pieceBytes = Math.min(
         MAX_PIECE_BYTES,
         Math.max(MIN_PIECE_BYTES, mean * BATCH_RECORDS),
@@ -156,28 +154,26 @@ function pieceEnd(bytes: Uint8Array, from: number, pieceBytes: number): number {
   return next < 0 ? bytes.length : next + 1;
 }
 
-/** The flat records of a piece, and the others between them. */
-function* parseFlat(
-  piece: Piece,
-  { json, patience }: { json: FlatJson; patience: Patience },
-): Generator<{ batch: RecordBatch; lines: number }> {
-  const { bytes } = piece;
-  const { records } = json;
-  for (let at = 0; at < bytes.length;) {
-    const { lines, end } = json.find(bytes, at);
-    const batch: RecordBatch = [];
-    if (records.count > 0) {
-      const rest = (from: number) => parsePiece(partOf(piece, records.begins[from]!, end)).batch;
-      batch.unparsed = { records, rest };
-    }
-    yield { batch, lines };
-    if (end === bytes.length) return;
-    at = end;
-    for (let left = patience.after(records.count); left > 0 && at < bytes.length; left--) {
-      at = bytes.indexOf(NEWLINE, at) + 1 || bytes.length;
-    }
-    yield parsePiece(partOf(piece, end, at));
-  }
+/** Reads pieces of which some records may be flat. */
+function flatReader(): (piece: Piece) => Iterable<RecordBatch> {
+  const json = new FlatJson();
+  const reader = new MixedReader(json.records);
+  return (piece) => {
+    const { bytes } = piece;
+    return reader.batches({
+      from: 0,
+      to: bytes.length,
+      find: (from) => ({ end: json.find(bytes, from) }),
+      others: (from, to) => parsePiece(partOf(piece, from, to)),
+      behind(from, count) {
+        let at = from;
+        while (count-- > 0 && at < bytes.length) {
+          at = bytes.indexOf(NEWLINE, at) + 1 || bytes.length;
+        }
+        return at;
+      },
+    });
+  };
 }
 
 function partOf(piece: Piece, from: number, to: number): Piece {
@@ -191,7 +187,7 @@ function partOf(piece: Piece, from: number, to: number): Piece {
 }
 
 /** One decode for the whole piece; only what is wrong is looked at line by line. */
-function parsePiece(piece: Piece): { batch: RecordBatch; lines: number } {
+function parsePiece(piece: Piece): RecordBatch {
   let text: string;
   try {
     text = strict.decode(piece.bytes);
@@ -220,7 +216,7 @@ function parsePiece(piece: Piece): { batch: RecordBatch; lines: number } {
   }
   withOrigin(batch, piece, places);
   noteRepeatedNames(batch, piece, (index) => lines[places[index]!]!);
-  return { batch, lines: lines.length };
+  return batch;
 }
 
 /** Says of a batch in how many records a name hides another of its object. */
@@ -249,7 +245,7 @@ function placeOf({ file, line }: Origin): string {
   return line === null ? ` in ${file}` : ` in line ${line} of ${file}`;
 }
 
-function parsePieceByLine(piece: Piece): { batch: RecordBatch; lines: number } {
+function parsePieceByLine(piece: Piece): RecordBatch {
   const { bytes, maxRecordBytes } = piece;
   const batch: RecordBatch = [];
   const places: number[] = [];
@@ -273,7 +269,7 @@ function parsePieceByLine(piece: Piece): { batch: RecordBatch; lines: number } {
     return strict.decode(bytes.subarray(starts[place]!, starts[place + 1]));
   };
   noteRepeatedNames(batch, piece, text);
-  return { batch, lines };
+  return batch;
 }
 
 function parseRecordBytes(

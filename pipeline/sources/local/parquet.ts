@@ -17,7 +17,7 @@ import { Problem } from "../../../vocabulary/problem.ts";
 import { Canonicalizer } from "../../canonical.ts";
 import { put } from "../../numbers.ts";
 import { FlatColumns } from "../flat_columns.ts";
-import { Patience } from "../flat_records.ts";
+import { MixedReader } from "../flat_records.ts";
 import { RAW_LIMIT, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
 import { type Batch } from "./ndjson.ts";
 import { ColumnReader, TooManyValues } from "./parquet_column.ts";
@@ -224,7 +224,7 @@ export async function* readParquet(
     throw damaged(part.label, error);
   }
   const table = ctx.flat ? FlatColumns.of(rows.names) : null;
-  const flat = table === null ? null : { table, patience: new Patience() };
+  const flat = table === null ? null : { table, reader: new MixedReader(table.records) };
   for (let start = part.start; start < part.end;) {
     ctx.signal.throwIfAborted();
     const { columns, end } = await rows.next(start).catch((error) => {
@@ -241,50 +241,36 @@ export async function* readParquet(
     for (let from = start; from < end; from += BATCH_RECORDS) {
       const to = Math.min(end, from + BATCH_RECORDS);
       if (flat === null) yield asRecords(from, to);
-      else yield* flatBatches({ columns, start, from, to, label: part.label }, flat, asRecords);
+      else {
+        const find = (at: number) =>
+          findFlat(flat.table, { columns, start, label: part.label }, at, to);
+        yield* flat.reader.batches({ from, to, find, others: asRecords });
+      }
     }
     start = end;
   }
   await input.verify();
 }
 
-/** The flat rows among some, and the others between them. */
-function* flatBatches(
-  { columns, start, from, to, label }: {
-    columns: ReadColumn[];
-    start: number;
-    from: number;
-    to: number;
-    label: string;
-  },
-  { table, patience }: { table: FlatColumns; patience: Patience },
-  asRecords: (from: number, to: number) => Batch,
-): Generator<Batch> {
-  const { records } = table;
-  for (let at = from; at < to;) {
-    table.clear();
-    let row = at;
-    const valueOf = (column: number) => {
-      const { values, convert } = columns[column]!;
-      return convert(values[row - start]);
-    };
-    try {
-      while (row < to && !table.isFull && table.add(valueOf)) row++;
-    } catch (error) {
-      if (!(error instanceof ValueError)) throw damaged(label, error);
-    }
-    if (records.count > 0) {
-      const [first, end] = [at, row];
-      const batch: Batch = [];
-      batch.unparsed = { records, rest: (i) => asRecords(first + i, end) };
-      yield batch;
-    }
-    if (row === to) return;
-    at = row;
-    if (table.isFull) continue;
-    at = Math.min(to, row + patience.after(records.count));
-    yield asRecords(row, at);
+/** Finds the flat rows from a row on. */
+function findFlat(
+  flat: FlatColumns,
+  { columns, start, label }: { columns: ReadColumn[]; start: number; label: string },
+  from: number,
+  to: number,
+): { end: number; more: boolean } {
+  flat.clear();
+  let row = from;
+  const valueOf = (column: number) => {
+    const { values, convert } = columns[column]!;
+    return convert(values[row - start]);
+  };
+  try {
+    while (row < to && !flat.isFull && flat.add(row, valueOf)) row++;
+  } catch (error) {
+    if (!(error instanceof ValueError)) throw damaged(label, error);
   }
+  return { end: row, more: flat.isFull };
 }
 
 interface TopColumn {

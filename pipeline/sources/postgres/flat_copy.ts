@@ -59,19 +59,18 @@ export class FlatCopy {
 
   /**
    * Finds the records among the rows [from, to), or among those of them that are not too many bytes; answers the number of the
-   * first row that is left, and that of the first one that was not looked at.
+   * first row that is left, and whether it was not looked at.
    */
-  find(rows: Rows, from: number, to: number): { end: number; to: number } {
+  find(rows: Rows, from: number, to: number): { end: number; more: boolean } {
     if (rows !== this.#rows || from >= this.#to) this.#take(rows, from, to);
     const { records } = this;
     records.clear(this.#bytes);
-    // a row that is too large by itself
-    if (this.#to === from) return { end: from, to: from + 1 };
+    // none where a row is too large by itself
     for (let i = from; i < this.#to; i++) {
-      if (!this.#record(this.#bytes, rows.begin(i) - this.#start)) return { end: i, to: this.#to };
+      if (!this.#record(this.#bytes, rows.begin(i) - this.#start)) return { end: i, more: false };
       records.begins[records.count++] = i;
     }
-    return { end: this.#to, to: this.#to };
+    return { end: this.#to, more: true };
   }
 
   /** Copies rows. */

@@ -7,7 +7,7 @@ import { put } from "../../numbers.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { NumberRangeError } from "../json_text.ts";
 import type { PostgresConf } from "../schema.ts";
-import { Patience } from "../flat_records.ts";
+import { MixedReader } from "../flat_records.ts";
 import { FlatCopy } from "./flat_copy.ts";
 import { addRepeated, repeatedNameOf } from "../repeated_names.ts";
 import {
@@ -69,7 +69,7 @@ export async function* readPostgres(
     );
     const key = keyFields(slice, columns);
     const copy = ctx.flat ? FlatCopy.of(columns) : null;
-    const flat = copy === null ? null : { copy, patience: new Patience() };
+    const flat = copy === null ? null : { copy, reader: new MixedReader(copy.records) };
     let most = ctx.pageSize * PAGE_FACTOR;
     let size = Math.min(most, FIRST_PAGE);
     const fetch = async (after: string[], next?: string[]): Promise<Page> => {
@@ -113,8 +113,13 @@ export async function* readPostgres(
       page = undefined;
       for (let from = 0; from < rows.length; from += BATCH_RECORDS) {
         const to = Math.min(rows.length, from + BATCH_RECORDS);
-        if (flat === null) yield toBatch(rows.texts(from, to), columns, conf);
-        else yield* flatBatches({ rows, from, to }, flat, (part) => toBatch(part, columns, conf));
+        const others = (first: number, end: number) =>
+          toBatch(rows.texts(first, end), columns, conf);
+        if (flat === null) yield others(from, to);
+        else {
+          const find = (first: number) => flat.copy.find(rows, first, to);
+          yield* flat.reader.batches({ from, to, find, others });
+        }
       }
       if (bounds !== undefined) page = await (early ?? fetch(...bounds));
     }
@@ -235,28 +240,6 @@ class CopiedRows {
 
 // PostgreSQL sends nothing else, whatever the encoding of the database
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-
-/** The flat rows among some, and the others between them. */
-function* flatBatches(
-  { rows, from, to }: { rows: CopiedRows; from: number; to: number },
-  { copy, patience }: { copy: FlatCopy; patience: Patience },
-  asRecords: (rows: TextRow[]) => RecordBatch,
-): Generator<RecordBatch> {
-  for (let at = from; at < to;) {
-    const { end, to: looked } = copy.find(rows, at, to);
-    const { records } = copy;
-    if (records.count > 0) {
-      const batch: RecordBatch = [];
-      const first = at;
-      batch.unparsed = { records, rest: (i) => asRecords(rows.texts(first + i, end)) };
-      yield batch;
-    }
-    at = end;
-    if (end === looked) continue;
-    at = Math.min(to, end + patience.after(records.count));
-    yield asRecords(rows.texts(end, at));
-  }
-}
 
 interface Page {
   rows: CopiedRows;
