@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import {
   FALSE,
   FlatRecords,
@@ -90,8 +91,27 @@ export class FlatColumns {
       case "boolean":
         return value ? TRUE : FALSE;
       default:
-        return value === null ? NULL : -1;
+        if (value === null) return NULL;
+        return value instanceof Uint8Array ? this.#textBytes(value) : -1;
     }
+  }
+
+  #textBytes(text: Uint8Array): number {
+    const { length } = text;
+    if (length > FULL_BYTES) return -1;
+    this.#reserve(length);
+    const bytes = this.#bytes;
+    let at = this.#at;
+    let units = 0;
+    for (let i = 0; i < length; i++) {
+      const byte = text[i]!;
+      if (byte < SPACE || byte === QUOTE || byte === BACKSLASH) return -1;
+      units |= byte;
+      bytes[at++] = byte;
+    }
+    if (units > 127 && !isUtf8(text)) return -1;
+    this.#at = at;
+    return units > 127 ? TEXT | WIDE : TEXT;
   }
 
   #text(text: string): number {

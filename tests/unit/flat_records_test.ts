@@ -1017,3 +1017,34 @@ Deno.test("what is too large to be looked at is read as any record is, and flat 
   assert.equal(batches.length, read.length);
   assert.deepEqual(read, [[3, 5], [5, 9], [9, 17], [17, 20]]);
 });
+
+Deno.test("of a Parquet file texts and enumerations are flat as they are stored, bytes and JSON what they are", async () => {
+  const bytes = (...units: number[]) => Uint8Array.from(units);
+  const leaf = (name: string, converted_type?: "UTF8" | "ENUM" | "JSON") => ({
+    name,
+    type: "BYTE_ARRAY" as const,
+    repetition_type: "OPTIONAL" as const,
+    ...(converted_type === undefined ? {} : { converted_type }),
+  });
+  const of = (type: ReturnType<typeof leaf>, data: unknown[]) =>
+    alike(
+      new Uint8Array(parquetWriteBuffer({
+        schema: [{ name: "root", num_children: 2 }, leaf("id", "UTF8"), type],
+        columnData: [{ name: "id", data: data.map((_, i) => `ké${i}`) }, {
+          name: "v",
+          data,
+        }] as ColumnSource[],
+      })),
+      { name: "x.parquet", conf: { key: "id" } },
+    );
+  const texts = [bytes(65), bytes(), null, bytes(0xc3, 0xa9), bytes(0xef, 0xbb, 0xbf, 65)];
+  const odd = [[34], [92], [31], [0], [0xff], [0xed, 0xa0, 0x80], [0xc3]];
+  for (const type of ["UTF8", "ENUM"] as const) {
+    assert.equal(await of(leaf("v", type), texts), texts.length, type);
+    for (const units of odd) {
+      assert.equal(await of(leaf("v", type), [bytes(...units)]), 0, `${type} ${units}`);
+    }
+  }
+  assert.equal(await of(leaf("v"), [bytes(65), bytes(0xff), bytes()]), 3);
+  assert.equal(await of(leaf("v", "JSON"), ["a text", 1, { a: 1 }]), 2);
+});

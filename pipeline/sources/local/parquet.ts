@@ -29,7 +29,10 @@ import {
   type Convert,
   converterOf,
   declaredType,
+  isText,
   LOSSLESS_PARSERS,
+  textOfBytes,
+  TEXTS_AS_BYTES,
   ValueError,
 } from "./parquet_values.ts";
 
@@ -179,6 +182,8 @@ interface ReadColumn {
   name: string;
   values: ArrayLike<unknown>;
   convert: Convert;
+  /** Whether its values are texts as they are stored. */
+  isBytes: boolean;
 }
 
 function rowOf(
@@ -219,7 +224,7 @@ export async function* readParquet(
   const file = asyncBuffer(input);
   let rows: RowReader;
   try {
-    rows = new RowReader(file, await readMetadata(file), part);
+    rows = new RowReader(file, await readMetadata(file), part, { asBytes: ctx.flat === true });
   } catch (error) {
     throw damaged(part.label, error);
   }
@@ -262,8 +267,9 @@ function findFlat(
   flat.clear();
   let row = from;
   const valueOf = (column: number) => {
-    const { values, convert } = columns[column]!;
-    return convert(values[row - start]);
+    const { values, convert, isBytes } = columns[column]!;
+    const value = values[row - start];
+    return isBytes && value instanceof Uint8Array ? value : convert(value);
   };
   try {
     while (row < to && !flat.isFull && flat.add(row, valueOf)) row++;
@@ -279,6 +285,7 @@ interface TopColumn {
   tree: SchemaTree;
   readers: ColumnReader[];
   convert: Convert;
+  isBytes: boolean;
 }
 
 /** Reads the rows of a part in turn. */
@@ -296,7 +303,13 @@ class RowReader {
   /** Rows that are read at once, as their nested values are spread. */
   #atOnce: number;
 
-  constructor(file: AsyncBuffer, metadata: FileMetaData, part: Part) {
+  /** asBytes: texts are left as they are stored. */
+  constructor(
+    file: AsyncBuffer,
+    metadata: FileMetaData,
+    part: Part,
+    { asBytes }: { asBytes: boolean },
+  ) {
     this.#part = part;
     const { group, first } = groupOf(metadata, part);
     this.#first = first;
@@ -308,7 +321,11 @@ class RowReader {
       }),
     );
     const schema = parquetSchema({ ...metadata, schema: metadata.schema.map(asStored) });
-    const parsers = { ...DEFAULT_PARSERS, ...LOSSLESS_PARSERS };
+    const texts = new Set(
+      tree.children.filter((column) => asBytes && isText(column)).map(({ element }) =>
+        element.name
+      ),
+    );
     const readers = group.columns.flatMap(({ meta_data: column }) =>
       column === undefined ? [] : [{
         column,
@@ -317,7 +334,10 @@ class RowReader {
           schema,
           column,
           compressors: boundedCompressors,
-          parsers,
+          parsers: {
+            ...DEFAULT_PARSERS,
+            ...(texts.has(column.path_in_schema[0]!) ? TEXTS_AS_BYTES : LOSSLESS_PARSERS),
+          },
         }),
       }]
     );
@@ -331,7 +351,8 @@ class RowReader {
         name,
         tree: schema.children[i]!,
         readers: own.map(({ reader }) => reader),
-        convert: converterOf(column, infinities),
+        isBytes: texts.has(name),
+        convert: texts.has(name) ? textOfBytes : converterOf(column, infinities),
       };
     });
     const values = nestedValues(readers);
@@ -360,7 +381,7 @@ class RowReader {
     const columns: ReadColumn[] = [];
     const before = this.#columns.flatMap(({ readers }) => readers.map((reader) => reader.place));
     try {
-      for (const { name, tree, readers, convert } of this.#columns) {
+      for (const { name, tree, readers, convert, isBytes } of this.#columns) {
         const leaves = new Map<string, DecodedArray>();
         for (const reader of readers) {
           const { values, taken } = await reader.read(from, to, reader.nested ? left : Infinity);
@@ -370,7 +391,7 @@ class RowReader {
         if (tree.children.length > 0) {
           assembleNested(leaves, tree, { ...DEFAULT_PARSERS, ...LOSSLESS_PARSERS });
         }
-        columns.push({ name, values: leaves.get(name)!, convert });
+        columns.push({ name, values: leaves.get(name)!, convert, isBytes });
       }
     } catch (error) {
       // the rows are read again, fewer of them

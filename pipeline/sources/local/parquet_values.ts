@@ -27,17 +27,18 @@ class BadText {
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+function textOf(bytes: Uint8Array): string | BadText {
+  try {
+    return textAt(bytes, 0, bytes.length, strict);
+  } catch {
+    return new BadText("encoding", say("bad-utf8", {}));
+  }
+}
+
 /** Parsers for hyparquet that lose nothing. */
 export const LOSSLESS_PARSERS = {
   timestampFromNanoseconds: (nanos: bigint) => isoTimestamp(nanos, { unit: "NANOS", utc: true }),
-  stringFromBytes(bytes: Uint8Array | undefined): unknown {
-    if (!bytes) return bytes;
-    try {
-      return textAt(bytes, 0, bytes.length, strict);
-    } catch {
-      return new BadText("encoding", say("bad-utf8", {}));
-    }
-  },
+  stringFromBytes: (bytes: Uint8Array | undefined): unknown => bytes && textOf(bytes),
   jsonFromBytes(bytes: Uint8Array | undefined): unknown {
     if (!bytes) return bytes;
     try {
@@ -47,6 +48,23 @@ export const LOSSLESS_PARSERS = {
     }
   },
 };
+
+/** The same, which leave texts as they are stored, for {@linkcode converterOfBytes}. */
+export const TEXTS_AS_BYTES = {
+  ...LOSSLESS_PARSERS,
+  stringFromBytes: (bytes: Uint8Array | undefined): unknown => bytes,
+};
+
+/** Whether a column has a text in each row: no list, and nothing within it. */
+export function isText({ element, children }: SchemaTree): boolean {
+  const { converted_type: converted, logical_type: logical, repetition_type } = element;
+  return children.length === 0 && repetition_type !== "REPEATED" && element.type === "BYTE_ARRAY" &&
+    ["UTF8", "STRING", "ENUM"].includes(logical?.type ?? converted ?? "");
+}
+
+/** How texts that are left as they are stored become JSON. */
+export const textOfBytes: Convert = (value) =>
+  plain(value instanceof Uint8Array ? textOf(value) : value);
 
 const RAW_TYPES = new Set([
   "DECIMAL",
@@ -347,13 +365,27 @@ export function isoTimestamp(
     if (value === FOREVER) return "infinity";
     if (value === -FOREVER) return "-infinity";
   }
-  const { seconds, rest } = split(value, unit);
-  const date = new Date(Number(seconds) * 1_000);
+  const { millis, finer } = inMillis(value, unit);
+  const date = new Date(millis);
   if (Number.isNaN(date.getTime())) return `${value} ${unit.toLowerCase()} since 1970-01-01`;
   // always thousandths, and finer ones only where there are some
-  let digits = String(rest).padStart(DIGITS[unit], "0").padEnd(3, "0");
-  if (/^0*$/.test(digits.slice(3))) digits = digits.slice(0, 3);
-  return `${date.toISOString().slice(0, -4)}${digits}${utc ? "Z" : ""}`;
+  const digits = finer === 0 ? "" : `${finer}`.padStart(DIGITS[unit] - 3, "0");
+  return `${date.toISOString().slice(0, -1)}${digits}${utc ? "Z" : ""}`;
+}
+
+/** Whole milliseconds, and what is left in the unit. Most times have few enough digits for a double, which is much faster. */
+function inMillis(value: bigint, unit: TimeUnit): { millis: number; finer: number } {
+  const count = Number(value);
+  if (unit === "SECONDS") return { millis: count * 1_000, finer: 0 };
+  const per = Number(PER_SECOND[unit]) / 1_000;
+  if (!Number.isSafeInteger(count)) {
+    const { seconds, rest } = split(value, unit);
+    const millis = Math.floor(Number(rest) / per);
+    return { millis: Number(seconds) * 1_000 + millis, finer: Number(rest) - millis * per };
+  }
+  // of a count below 2^53 no quotient is rounded up to the next whole one
+  const millis = Math.floor(count / per);
+  return { millis, finer: count - millis * per };
 }
 
 /** The date of a day since 1970-01-01. */
