@@ -3320,14 +3320,6 @@ export const SOURCES: Mutant[] = [
     tests: ["unit/sources_parquet_test.ts: lists of two levels"],
   },
   {
-    id: "sources/arrow-seconds",
-    file: "pipeline/sources/local/parquet_values.ts",
-    find: 'if (unit === "SECONDS") return { millis: count * 1_000, finer: 0 };',
-    replace: "",
-    breaks: "a time in seconds has its thousandths, as all have",
-    tests: ["unit/parquet_values_test.ts"],
-  },
-  {
     id: "sources/arrow-months",
     file: "pipeline/sources/local/parquet_values.ts",
     find: 'months === 0 ? "" : `${months}M`',
