@@ -133,6 +133,8 @@ const ON_EACH_POSTGRES = [
   ...["schema_version", "setup_busy", "backup_psql", "backup_restore"],
   // the load and its locks
   ...["destination_contract", "load_model", "ways_to_write", "own_tables"],
+  // plans that are made before there is anything
+  ...["backlog"],
 ];
 
 /**

@@ -825,12 +825,13 @@ create index if not exists runs_ended_at on etl.runs (ended_at) where ended_at i
 create index if not exists runs_not_succeeded on etl.runs (state, requested_at desc, run_id desc)
   where state <> 'succeeded';
 -- What waits for a place: by turn, and the first of each label. The time is a length since 2000, as an index must not
--- depend on a session's time zone.
+-- depend on a session's time zone. Only one of the two has the order of a label's runs, which decides for a plan that is
+-- made while there are none.
 create or replace function etl.first_turn(requested_at timestamptz, priority integer) returns interval
 language sql immutable
 return requested_at - timestamptz '2000-01-01 00:00:00+00' - priority * interval '1 minute';
 comment on function etl.first_turn(timestamptz, integer) is 'when it would be the turn of a run whose label had none before: a step of priority counts as a minute';
-create index if not exists runs_waiting_by_turn on etl.runs (pool, etl.first_turn(requested_at, priority), run_id)
+create index if not exists runs_waiting_by_turn on etl.runs (pool, etl.first_turn(requested_at, priority))
   where state = 'queued' and admitted_at is null and accepted_at is not null;
 create index if not exists runs_waiting_by_label on etl.runs (pool, run_label, etl.first_turn(requested_at, priority), run_id)
   where state = 'queued' and admitted_at is null and accepted_at is not null;
@@ -1391,7 +1392,8 @@ create table if not exists etl.run_ends (
   primary key (run_id, end_no)
 );
 alter table etl.run_ends add column if not exists next_attempt_at timestamptz not null default '-infinity';
-create index if not exists run_ends_unconsumed on etl.run_ends (ended_at) where consumed_at is null;
+create index if not exists run_ends_to_judge on etl.run_ends (ended_at, run_id, end_no) where consumed_at is null;
+drop index if exists etl.run_ends_unconsumed;
 comment on table etl.run_ends is 'written in the transaction that ends a run; etl_consumer takes each row once';
 
 create table if not exists etl.view_refresh (
@@ -4939,26 +4941,31 @@ begin
     order by p.pool
   loop
     -- Mostly the first few runs have the next turns. Where they do not, their labels being busy or just served, every label
-    -- is looked at, and every order by its first run: however many wait behind them, they are not read.
+    -- is looked at, and every order by its first run: however many wait behind them, they are not read. (A min() may read
+    -- them, as the plan is made when few wait.)
     for step in 1..2 loop
       exit when pool.free <= 0 or step = 2 and horizon is null;
       if step = 1 then
         select array_agg(distinct near.run_label), case when count(*) = pool.free + 16 then max(near.turn) end into labels, horizon from (
           select r.run_label, etl.first_turn(r.requested_at, r.priority) as turn from etl.runs as r
           where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
-          order by etl.first_turn(r.requested_at, r.priority), r.run_id limit pool.free + 16) as near;
+          order by etl.first_turn(r.requested_at, r.priority) limit pool.free + 16) as near;
       else
         with recursive label (name) as (
-          select min(r.run_label) from etl.runs as r
+          (select r.run_label from etl.runs as r
             where r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+            order by r.run_label limit 1)
           union all
-          select (select min(r.run_label) from etl.runs as r where r.run_label > l.name
-            and r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null)
+          select (select r.run_label from etl.runs as r where r.run_label > l.name
+            and r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+            order by r.run_label limit 1)
           from label as l where l.name is not null
         ), key (name) as (
-          select min(r.cursor_key) from etl.runs as r where r.cursor_key is not null and r.state = 'queued' and r.admitted_at is null
+          (select r.cursor_key from etl.runs as r where r.cursor_key is not null and r.state = 'queued' and r.admitted_at is null
+            order by r.cursor_key limit 1)
           union all
-          select (select min(r.cursor_key) from etl.runs as r where r.cursor_key > k.name and r.state = 'queued' and r.admitted_at is null)
+          select (select r.cursor_key from etl.runs as r where r.cursor_key > k.name and r.state = 'queued' and r.admitted_at is null
+            order by r.cursor_key limit 1)
           from key as k where k.name is not null
         )
         select array_agg(looked_at.name), null into labels, horizon from (
@@ -8534,7 +8541,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('32402f19421dedb22bacc212e382c66fad62b6a59b35369e5acef8aae7754efa')
+insert into etl.setups (checksum) values ('613195758b48888f091eb2de08b524d884847364645400baed6165ca58905dcc')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8542,4 +8549,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"32402f19421dedb22bacc212e382c66fad62b6a59b35369e5acef8aae7754efa","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"613195758b48888f091eb2de08b524d884847364645400baed6165ca58905dcc","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

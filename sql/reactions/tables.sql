@@ -83,7 +83,8 @@ create table if not exists etl.run_ends (
   primary key (run_id, end_no)
 );
 alter table etl.run_ends add column if not exists next_attempt_at timestamptz not null default '-infinity';
-create index if not exists run_ends_unconsumed on etl.run_ends (ended_at) where consumed_at is null;
+create index if not exists run_ends_to_judge on etl.run_ends (ended_at, run_id, end_no) where consumed_at is null;
+drop index if exists etl.run_ends_unconsumed;
 comment on table etl.run_ends is 'written in the transaction that ends a run; etl_consumer takes each row once';
 
 create table if not exists etl.view_refresh (

@@ -68,26 +68,31 @@ begin
     order by p.pool
   loop
     -- Mostly the first few runs have the next turns. Where they do not, their labels being busy or just served, every label
-    -- is looked at, and every order by its first run: however many wait behind them, they are not read.
+    -- is looked at, and every order by its first run: however many wait behind them, they are not read. (A min() may read
+    -- them, as the plan is made when few wait.)
     for step in 1..2 loop
       exit when pool.free <= 0 or step = 2 and horizon is null;
       if step = 1 then
         select array_agg(distinct near.run_label), case when count(*) = pool.free + 16 then max(near.turn) end into labels, horizon from (
           select r.run_label, etl.first_turn(r.requested_at, r.priority) as turn from etl.runs as r
           where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
-          order by etl.first_turn(r.requested_at, r.priority), r.run_id limit pool.free + 16) as near;
+          order by etl.first_turn(r.requested_at, r.priority) limit pool.free + 16) as near;
       else
         with recursive label (name) as (
-          select min(r.run_label) from etl.runs as r
+          (select r.run_label from etl.runs as r
             where r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+            order by r.run_label limit 1)
           union all
-          select (select min(r.run_label) from etl.runs as r where r.run_label > l.name
-            and r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null)
+          select (select r.run_label from etl.runs as r where r.run_label > l.name
+            and r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+            order by r.run_label limit 1)
           from label as l where l.name is not null
         ), key (name) as (
-          select min(r.cursor_key) from etl.runs as r where r.cursor_key is not null and r.state = 'queued' and r.admitted_at is null
+          (select r.cursor_key from etl.runs as r where r.cursor_key is not null and r.state = 'queued' and r.admitted_at is null
+            order by r.cursor_key limit 1)
           union all
-          select (select min(r.cursor_key) from etl.runs as r where r.cursor_key > k.name and r.state = 'queued' and r.admitted_at is null)
+          select (select r.cursor_key from etl.runs as r where r.cursor_key > k.name and r.state = 'queued' and r.admitted_at is null
+            order by r.cursor_key limit 1)
           from key as k where k.name is not null
         )
         select array_agg(looked_at.name), null into labels, horizon from (

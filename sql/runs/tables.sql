@@ -126,12 +126,13 @@ create index if not exists runs_ended_at on etl.runs (ended_at) where ended_at i
 create index if not exists runs_not_succeeded on etl.runs (state, requested_at desc, run_id desc)
   where state <> 'succeeded';
 -- What waits for a place: by turn, and the first of each label. The time is a length since 2000, as an index must not
--- depend on a session's time zone.
+-- depend on a session's time zone. Only one of the two has the order of a label's runs, which decides for a plan that is
+-- made while there are none.
 create or replace function etl.first_turn(requested_at timestamptz, priority integer) returns interval
 language sql immutable
 return requested_at - timestamptz '2000-01-01 00:00:00+00' - priority * interval '1 minute';
 comment on function etl.first_turn(timestamptz, integer) is 'when it would be the turn of a run whose label had none before: a step of priority counts as a minute';
-create index if not exists runs_waiting_by_turn on etl.runs (pool, etl.first_turn(requested_at, priority), run_id)
+create index if not exists runs_waiting_by_turn on etl.runs (pool, etl.first_turn(requested_at, priority))
   where state = 'queued' and admitted_at is null and accepted_at is not null;
 create index if not exists runs_waiting_by_label on etl.runs (pool, run_label, etl.first_turn(requested_at, priority), run_id)
   where state = 'queued' and admitted_at is null and accepted_at is not null;
