@@ -4105,7 +4105,7 @@ $$;
 
 -- Whether another run has put something into the table of a run, from the same source.
 create or replace function etl.has_loaded_same(other etl.runs, run etl.runs) returns boolean
-language sql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
+language sql stable set search_path = pg_catalog, etl, pg_temp set jit = off set enable_seqscan = off as $$
   select other.run_id <> run.run_id and other.schema_name = run.schema_name and other.table_name = run.table_name
     and etl.source_name(other.params, other.run_label) = etl.source_name(run.params, run.run_label)
     and exists (select from etl.chunks as c where c.run_id = other.run_id and c.state = 'published')
@@ -4117,7 +4117,7 @@ $$;
 -- replaced or mirrored (superseded), nothing is missing but what the source had no more: they do not even add it.
 -- What runs for the first time is executed in the order of requests, unless a version decides, and is not late.
 create or replace function etl.order_of(run_id uuid, out order_run_id uuid, out late boolean, out superseded boolean)
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp set jit = off set enable_seqscan = off as $$
 declare
   run etl.runs;
   root etl.runs;
@@ -5152,7 +5152,7 @@ end $$;
 -- runs that the server executes. Those go on however late their signs of life are.
 drop function if exists etl.claim_run(text, integer);
 create or replace function etl.claim_run(server_id text, max_attempts integer, in_hand uuid[] default '{}') returns setof etl.runs
-language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   chosen uuid;
@@ -8541,7 +8541,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('613195758b48888f091eb2de08b524d884847364645400baed6165ca58905dcc')
+insert into etl.setups (checksum) values ('6ed3f33d2e93f507d6a81368ce530eee1ddf9006e2f106330b59f11a1248bcec')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8549,4 +8549,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"613195758b48888f091eb2de08b524d884847364645400baed6165ca58905dcc","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"6ed3f33d2e93f507d6a81368ce530eee1ddf9006e2f106330b59f11a1248bcec","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -279,7 +279,7 @@ end $$;
 -- runs that the server executes. Those go on however late their signs of life are.
 drop function if exists etl.claim_run(text, integer);
 create or replace function etl.claim_run(server_id text, max_attempts integer, in_hand uuid[] default '{}') returns setof etl.runs
-language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   chosen uuid;

@@ -24,7 +24,7 @@ $$;
 
 -- Whether another run has put something into the table of a run, from the same source.
 create or replace function etl.has_loaded_same(other etl.runs, run etl.runs) returns boolean
-language sql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
+language sql stable set search_path = pg_catalog, etl, pg_temp set jit = off set enable_seqscan = off as $$
   select other.run_id <> run.run_id and other.schema_name = run.schema_name and other.table_name = run.table_name
     and etl.source_name(other.params, other.run_label) = etl.source_name(run.params, run.run_label)
     and exists (select from etl.chunks as c where c.run_id = other.run_id and c.state = 'published')
@@ -36,7 +36,7 @@ $$;
 -- replaced or mirrored (superseded), nothing is missing but what the source had no more: they do not even add it.
 -- What runs for the first time is executed in the order of requests, unless a version decides, and is not late.
 create or replace function etl.order_of(run_id uuid, out order_run_id uuid, out late boolean, out superseded boolean)
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp set jit = off set enable_seqscan = off as $$
 declare
   run etl.runs;
   root etl.runs;

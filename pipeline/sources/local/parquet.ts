@@ -37,6 +37,8 @@ import {
 } from "./parquet_values.ts";
 
 const BATCH_RECORDS = 1_000;
+/** Bytes of the texts of a batch, about. */
+const MAX_BATCH_BYTES = 8 * 1024 * 1024;
 const PART_RECORDS = 50_000;
 const PART_BYTES = 16 * 1024 * 1024;
 /** The pages before a part are looked at to find its rows where columns are nested, so their parts are larger. */
@@ -243,8 +245,9 @@ export async function* readParquet(
       }
       return batch;
     };
-    for (let from = start; from < end; from += BATCH_RECORDS) {
-      const to = Math.min(end, from + BATCH_RECORDS);
+    const step = rowsAtOnce(columns);
+    for (let from = start; from < end; from += step) {
+      const to = Math.min(end, from + step);
       if (flat === null) yield asRecords(from, to);
       else {
         const find = (at: number) =>
@@ -255,6 +258,23 @@ export async function* readParquet(
     start = end;
   }
   await input.verify();
+}
+
+/** Rows that are passed on together: few of those that share large texts of a dictionary, which each of them has again. */
+function rowsAtOnce(columns: ReadColumn[]): number {
+  let largest = 1;
+  for (const { values } of columns) {
+    if (ArrayBuffer.isView(values)) continue;
+    let most = 0;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i];
+      if (typeof value === "string" || value instanceof Uint8Array) {
+        most = Math.max(most, value.length);
+      }
+    }
+    largest += most;
+  }
+  return Math.min(BATCH_RECORDS, Math.ceil(MAX_BATCH_BYTES / largest));
 }
 
 /** Finds the flat rows from a row on. */
@@ -326,6 +346,8 @@ class RowReader {
         element.name
       ),
     );
+    const parsers = { ...DEFAULT_PARSERS, ...LOSSLESS_PARSERS };
+    const asBytesParsers = { ...DEFAULT_PARSERS, ...TEXTS_AS_BYTES };
     const readers = group.columns.flatMap(({ meta_data: column }) =>
       column === undefined ? [] : [{
         column,
@@ -334,10 +356,8 @@ class RowReader {
           schema,
           column,
           compressors: boundedCompressors,
-          parsers: {
-            ...DEFAULT_PARSERS,
-            ...(texts.has(column.path_in_schema[0]!) ? TEXTS_AS_BYTES : LOSSLESS_PARSERS),
-          },
+          parsers: texts.has(column.path_in_schema[0]!) ? asBytesParsers : parsers,
+          dictionaryParsers: parsers,
         }),
       }]
     );

@@ -45,6 +45,8 @@ export interface ColumnOptions {
   column: ColumnMetaData;
   compressors: Compressors;
   parsers: ParquetParsers;
+  /** Those of a dictionary's values, which many rows share; default `parsers`. */
+  dictionaryParsers?: ParquetParsers;
 }
 
 /** A page with its levels and values decoded, and the rows that begin in it. */
@@ -186,7 +188,10 @@ export class ColumnReader {
     valuesOf(header);
     const reader = { view: viewOf(content), offset: 0 };
     const { data } = readPage(reader, header, this.#decoder(), undefined, undefined, 0);
-    if (data !== undefined) this.#dictionary = convert(data, this.#decoder());
+    const { parsers, dictionaryParsers = parsers } = this.#options;
+    if (data !== undefined) {
+      this.#dictionary = convert(data, { ...this.#decoder(), parsers: dictionaryParsers });
+    }
     return true;
   }
 

@@ -49,7 +49,7 @@ export const LOSSLESS_PARSERS = {
   },
 };
 
-/** The same, which leave texts as they are stored, for {@linkcode converterOfBytes}. */
+/** The same, which leave texts as they are stored, for {@linkcode textOfBytes}. */
 export const TEXTS_AS_BYTES = {
   ...LOSSLESS_PARSERS,
   stringFromBytes: (bytes: Uint8Array | undefined): unknown => bytes,
