@@ -50,8 +50,8 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '
 set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   pool record;
-  labels text[];
-  -- turns from here on may be of labels that are not among these; null where all are
+  candidates uuid[];
+  -- turns from here on may be of runs that are none of these; null where they are not
   horizon interval;
   chosen record;
   admitted integer := 0;
@@ -67,64 +67,64 @@ begin
       where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null limit 1)
     order by p.pool
   loop
-    -- Mostly the first few runs have the next turns. Where they do not, their labels being busy or just served, every label
-    -- is looked at, and every order by its first run: however many wait behind them, they are not read. (A min() may read
-    -- them, as the plan is made when few wait.)
+    -- Mostly the first few runs have the next turns. Where they do not, their labels being busy or just served, every label is
+    -- looked at by its first run, and so is every order: however many wait behind these, they are not read. (A min() might
+    -- read them, as the plan is made when few wait.)
     for step in 1..2 loop
       exit when pool.free <= 0 or step = 2 and horizon is null;
       if step = 1 then
-        select array_agg(distinct near.run_label), case when count(*) = pool.free + 16 then max(near.turn) end into labels, horizon from (
-          select r.run_label, etl.first_turn(r.requested_at, r.priority) as turn from etl.runs as r
+        select array_agg(near.run_id), case when count(*) = pool.free + 16 then max(near.turn) end into candidates, horizon from (
+          select r.run_id, etl.first_turn(r.requested_at, r.priority) as turn from etl.runs as r
           where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
           order by etl.first_turn(r.requested_at, r.priority) limit pool.free + 16) as near;
       else
-        with recursive label (name) as (
-          (select r.run_label from etl.runs as r
+        with recursive label (name, first) as (
+          (select r.run_label, r.run_id from etl.runs as r
             where r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
-            order by r.run_label limit 1)
+            order by r.run_label, etl.first_turn(r.requested_at, r.priority), r.run_id limit 1)
           union all
-          select (select r.run_label from etl.runs as r where r.run_label > l.name
+          select next.* from label as l cross join lateral (select r.run_label, r.run_id from etl.runs as r where r.run_label > l.name
             and r.pool = pool.pool and r.cursor_key is null and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
-            order by r.run_label limit 1)
-          from label as l where l.name is not null
-        ), key (name) as (
-          (select r.cursor_key from etl.runs as r where r.cursor_key is not null and r.state = 'queued' and r.admitted_at is null
-            order by r.cursor_key limit 1)
+            order by r.run_label, etl.first_turn(r.requested_at, r.priority), r.run_id limit 1) as next
+        ), key (name, first) as (
+          (select r.cursor_key, r.run_id from etl.runs as r where r.cursor_key is not null and r.state = 'queued' and r.admitted_at is null
+            order by r.cursor_key, r.requested_at, r.run_id limit 1)
           union all
-          select (select r.cursor_key from etl.runs as r where r.cursor_key > k.name and r.state = 'queued' and r.admitted_at is null
-            order by r.cursor_key limit 1)
-          from key as k where k.name is not null
+          select next.* from key as k cross join lateral (select r.cursor_key, r.run_id from etl.runs as r
+            where r.cursor_key > k.name and r.state = 'queued' and r.admitted_at is null
+            order by r.cursor_key, r.requested_at, r.run_id limit 1) as next
         )
-        select array_agg(looked_at.name), null into labels, horizon from (
-          select l.name from label as l where l.name is not null
-          union select (select r.run_label from etl.runs as r where r.cursor_key = k.name and r.state = 'queued' and r.admitted_at is null
-            order by r.requested_at, r.run_id limit 1) from key as k where k.name is not null
-          union select r.run_label from etl.runs as r
-            where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.outage_since is not null) as looked_at;
+        select array_agg(looked_at.first), null into candidates, horizon from (
+          select l.first from label as l union select k.first from key as k
+          union (select r.run_id from etl.runs as r
+            where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.outage_since is not null
+            order by r.run_label, r.outage_since)) as looked_at;
       end if;
       -- what earlier pools of this loop got is busy here
       for chosen in
-        with active as materialized (
-          select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
-            where a.admitted_at is not null and a.state in ('queued', 'running')
-          union all
-          select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
-            where a.state = 'queued' and a.admitted_at is null and a.outage_since is not null
-        )
         select * from (
-          select first.*, greatest(first.turn_at_first, (select max(past.admitted_at) from etl.runs as past where past.run_label = l.name)
+          select first.*, greatest(first.turn_at_first, (select max(past.admitted_at) from etl.runs as past where past.run_label = first.run_label)
             - timestamptz '2000-01-01 00:00:00+00' - first.priority * interval '1 minute') as turn
-          from unnest(labels) as l (name) cross join lateral (
-            select r.run_id, r.requested_at, r.next_attempt_at, r.priority, etl.first_turn(r.requested_at, r.priority) as turn_at_first
-            from etl.runs as r
-            where r.pool = pool.pool and r.run_label = l.name and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
-              and not exists (select from active as a where (a.run_label = r.run_label or a.cursor_key = r.cursor_key) and a.run_id <> r.run_id
-                and (a.admitted_at is not null or r.outage_since is null or (a.requested_at, a.run_id) < (r.requested_at, r.run_id)))
-              and (r.cursor_key is null or r.outage_since is not null or not exists (select from etl.runs as e
+          from (
+            select distinct on (r.run_label) r.run_label, r.run_id, r.requested_at, r.next_attempt_at, r.priority,
+              etl.first_turn(r.requested_at, r.priority) as turn_at_first
+            from unnest(candidates) as c (run_id) cross join lateral (select * from etl.runs as k where k.run_id = c.run_id offset 0) as r
+            where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+              -- one look each; the order says into which index
+              and (select true from etl.runs as a where a.run_label = r.run_label and a.admitted_at is not null and a.state in ('queued', 'running')
+                limit 1) is null
+              and (select true from etl.runs as a where a.cursor_key = r.cursor_key and a.admitted_at is not null and a.state in ('queued', 'running')
+                limit 1) is null
+              and (select true from etl.runs as a where a.run_label = r.run_label and a.state = 'queued' and a.admitted_at is null
+                and a.outage_since is not null and a.run_id <> r.run_id
+                and (r.outage_since is null or (a.requested_at, a.run_id) < (r.requested_at, r.run_id)) order by a.outage_since limit 1) is null
+              and (select true from etl.runs as a where a.cursor_key = r.cursor_key and a.state = 'queued' and a.admitted_at is null
+                and a.outage_since is not null and a.run_id <> r.run_id
+                and (r.outage_since is null or (a.requested_at, a.run_id) < (r.requested_at, r.run_id)) order by a.outage_since limit 1) is null
+              and (r.cursor_key is null or r.outage_since is not null or (select true from etl.runs as e
                 where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
-                  and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
-            order by etl.first_turn(r.requested_at, r.priority), r.run_id limit 1) as first
-          where not exists (select from active as a where a.run_label = l.name and a.admitted_at is not null)) as ready
+                  and (e.requested_at, e.run_id) < (r.requested_at, r.run_id) limit 1) is null)
+            order by r.run_label, etl.first_turn(r.requested_at, r.priority), r.run_id) as first) as ready
         where ready.next_attempt_at <= clock_timestamp() and (horizon is null or ready.turn < horizon)
         order by ready.turn, ready.requested_at, ready.run_id
       loop

@@ -125,23 +125,22 @@ create index if not exists runs_ended_at on etl.runs (ended_at) where ended_at i
 -- lists and counts by state: most runs have succeeded
 create index if not exists runs_not_succeeded on etl.runs (state, requested_at desc, run_id desc)
   where state <> 'succeeded';
--- What waits for a place: by turn, and the first of each label. The time is a length since 2000, as an index must not
--- depend on a session's time zone. Only one of the two has the order of a label's runs, which decides for a plan that is
--- made while there are none.
+-- What waits for a place: by turn, and by label where it waits for no order. The time is a length since 2000, as an index
+-- must not depend on a session's time zone.
 create or replace function etl.first_turn(requested_at timestamptz, priority integer) returns interval
 language sql immutable
 return requested_at - timestamptz '2000-01-01 00:00:00+00' - priority * interval '1 minute';
 comment on function etl.first_turn(timestamptz, integer) is 'when it would be the turn of a run whose label had none before: a step of priority counts as a minute';
 create index if not exists runs_waiting_by_turn on etl.runs (pool, etl.first_turn(requested_at, priority))
   where state = 'queued' and admitted_at is null and accepted_at is not null;
-create index if not exists runs_waiting_by_label on etl.runs (pool, run_label, etl.first_turn(requested_at, priority), run_id)
-  where state = 'queued' and admitted_at is null and accepted_at is not null;
-create index if not exists runs_waiting_in_any_order on etl.runs (pool, run_label)
+create index if not exists runs_waiting_in_any_order on etl.runs (pool, run_label, etl.first_turn(requested_at, priority), run_id)
   where cursor_key is null and state = 'queued' and admitted_at is null and accepted_at is not null;
 create index if not exists runs_not_accepted on etl.runs (requested_at, run_id)
   where state = 'queued' and admitted_at is null and accepted_at is null;
-create index if not exists runs_in_outage on etl.runs (run_label)
+create index if not exists runs_label_in_outage on etl.runs (run_label, outage_since)
   where state = 'queued' and admitted_at is null and outage_since is not null;
+create index if not exists runs_order_in_outage on etl.runs (cursor_key, outage_since)
+  where cursor_key is not null and state = 'queued' and admitted_at is null and outage_since is not null;
 drop index if exists etl.runs_waiting;
 -- those that take the place of earlier ones
 create index if not exists runs_at_once on etl.runs (run_id)

@@ -183,6 +183,7 @@ const many = (make: (i: number) => Partial<Waiting>): Waiting[] =>
 Deno.test("what a place, an acceptance and an order cost does not grow with the runs that wait", async (t) => {
   await using db = await testDatabase(t);
   await using sql = await client(db.dsn);
+  await sql.query("insert into etl.pools (pool, slots) values ('closed', 0)");
   await planEarly(sql);
   const waiting = {
     "labels of their own": many(() => ({})),
@@ -195,6 +196,27 @@ Deno.test("what a place, an acceptance and an order cost does not grow with the 
     })),
     "one source and table": many(() => ({ cursor_key: "shop public.t" })),
     "not accepted": many(() => ({ accepted: null })),
+    "an order that another label keeps busy": many((i) => ({
+      run_label: i === 0 ? "load" : "backfill",
+      cursor_key: "shop public.t",
+      admitted: i === 0 ? 1 : null,
+    })),
+    "an order whose first waits for another pool": many((i) => ({
+      run_label: i === 0 ? "load" : "backfill",
+      cursor_key: "shop public.t",
+      pool: i === 0 ? "closed" : "default_pool",
+    })),
+    "an order of which later requests are more urgent": many((i) => ({
+      run_label: "backfill",
+      cursor_key: "shop public.t",
+      priority: i % 10,
+    })),
+    "a label in an outage": many((i) => ({
+      run_label: "backfill",
+      outage: i === 0,
+      due: i > 0,
+      priority: i === 0 ? -10 : 0,
+    })),
   };
   for (const [name, runs] of Object.entries(waiting)) {
     await sql.query("begin");
@@ -256,4 +278,14 @@ Deno.test("a run's order reads no run that has not been executed, nor one that r
   ]);
   assert.deepEqual((await sql.query(order, [first])).rows, [{ late: false, superseded: true }]);
   assert.ok(await read(sql, order, [first]) < 100);
+});
+
+Deno.test("a function that forbids scans is never compiled: before PostgreSQL 18 they seem to cost enough for it", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  const { rows } = await sql.query(
+    `select p.proname from pg_proc as p where exists (select from unnest(p.proconfig) as c where c ~ '^enable_.*=off')
+      and not 'jit=off' = any (p.proconfig)`,
+  );
+  assert.deepEqual(rows, []);
 });

@@ -30,10 +30,11 @@ export const QUEUE: Mutant[] = [
     id: "queue/outage-label",
     file: "sql/runs/admit.sql",
     find:
-      "            where a.state = 'queued' and a.admitted_at is null and a.outage_since is not null",
-    replace: "            where false",
+      "              and (select true from etl.runs as a where a.run_label = r.run_label and a.state = 'queued' and a.admitted_at is null\n",
+    replace:
+      "              and (select true from etl.runs as a where false and a.run_label = r.run_label and a.state = 'queued' and a.admitted_at is null\n",
     breaks: "a run in an outage keeps its label and its order",
-    tests: ["integration/outage_minutes_test.ts: a run in an outage"],
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
   },
   {
     id: "queue/slots-per-server",
@@ -136,26 +137,30 @@ export const QUEUE: Mutant[] = [
   {
     id: "queue/busy-label",
     file: "sql/runs/admit.sql",
-    find: "(a.run_label = r.run_label or a.cursor_key",
-    replace: "(false or a.cursor_key",
+    find:
+      "              and (select true from etl.runs as a where a.run_label = r.run_label and a.admitted_at is not null and a.state in ('queued', 'running')\n                limit 1) is null\n",
+    replace: "",
     breaks: "two runs of one label never run at once",
-    tests: ["integration/run_states_test.ts: a waiting run of the same label"],
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
   },
   {
     id: "queue/busy-key",
     file: "sql/runs/admit.sql",
-    find: "or a.cursor_key = r.cursor_key) and",
-    replace: "or false) and",
+    find:
+      "              and (select true from etl.runs as a where a.cursor_key = r.cursor_key and a.admitted_at is not null and a.state in ('queued', 'running')\n                limit 1) is null\n",
+    replace: "",
     breaks: "runs on one cursor never run at once",
-    tests: ["integration/incremental_test.ts: runs on one cursor follow each other"],
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
   },
   {
     id: "queue/key-order",
     file: "sql/runs/admit.sql",
-    find: "and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))",
-    replace: "and (e.requested_at, e.run_id) > (r.requested_at, r.run_id)))",
+    find:
+      "                where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null\n",
+    replace:
+      "                where false and e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null\n",
     breaks: "runs on one cursor go in the order of their requests",
-    tests: ["integration/incremental_test.ts: runs on one cursor follow each other"],
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
   },
   {
     id: "queue/turns",
@@ -320,8 +325,10 @@ export const QUEUE: Mutant[] = [
   {
     id: "queue/admit-unaccepted",
     file: "sql/runs/admit.sql",
-    find: "and r.admitted_at is null and r.accepted_at is not null\n              and not exists",
-    replace: "and r.admitted_at is null\n              and not exists",
+    find:
+      "            where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null\n              -- one look",
+    replace:
+      "            where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null\n              -- one look",
     breaks: "no run is admitted before its destination is there",
     tests: ["integration/backlog_test.ts: places are given as the rules say"],
   },
@@ -338,10 +345,10 @@ export const QUEUE: Mutant[] = [
     id: "queue/label-priority",
     file: "sql/runs/admit.sql",
     find:
-      "            order by etl.first_turn(r.requested_at, r.priority), r.run_id limit 1) as first",
-    replace: "            order by r.requested_at, r.run_id limit 1) as first",
+      "            order by r.run_label, etl.first_turn(r.requested_at, r.priority), r.run_id) as first)",
+    replace: "            order by r.run_label, r.requested_at, r.run_id) as first)",
     breaks: "a higher priority goes first among the runs of a label, too",
-    tests: ["integration/queue_test.ts: a higher priority goes first"],
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
   },
   {
     id: "queue/end-backends-database",
@@ -1515,8 +1522,7 @@ export const QUEUE: Mutant[] = [
   {
     id: "queue/other-orders",
     file: "sql/runs/admit.sql",
-    find:
-      "          union select (select r.run_label from etl.runs as r where r.cursor_key = k.name and r.state = 'queued' and r.admitted_at is null\n            order by r.requested_at, r.run_id limit 1) from key as k where k.name is not null\n",
+    find: " union select k.first from key as k",
     replace: "",
     breaks: "beyond the first few runs the first of each order gets a place",
     tests: ["integration/backlog_test.ts: places are given as the rules say"],
@@ -1525,7 +1531,7 @@ export const QUEUE: Mutant[] = [
     id: "queue/outages-looked-at",
     file: "sql/runs/admit.sql",
     find:
-      "          union select r.run_label from etl.runs as r\n            where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.outage_since is not null) as looked_at;",
+      "          union (select r.run_id from etl.runs as r\n            where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.outage_since is not null\n            order by r.run_label, r.outage_since)) as looked_at;",
     replace: "          ) as looked_at;",
     breaks: "beyond the first few runs one in an outage gets its place back",
     tests: ["integration/backlog_test.ts: places are given as the rules say"],
@@ -1591,5 +1597,25 @@ export const QUEUE: Mutant[] = [
     replace: "late := exists (",
     breaks: "a run that is executed for the first time is not late",
     tests: ["integration/backlog_test.ts: a run's order reads no run"],
+  },
+  {
+    id: "queue/outage-order",
+    file: "sql/runs/admit.sql",
+    find:
+      "              and (select true from etl.runs as a where a.cursor_key = r.cursor_key and a.state = 'queued' and a.admitted_at is null\n",
+    replace:
+      "              and (select true from etl.runs as a where false and a.cursor_key = r.cursor_key and a.state = 'queued' and a.admitted_at is null\n",
+    breaks: "a run in an outage keeps its order",
+    tests: ["integration/backlog_test.ts: places are given as the rules say"],
+  },
+  {
+    id: "queue/claims-compiled",
+    file: "sql/runs/admit.sql",
+    find:
+      "set plan_cache_mode = force_generic_plan set jit = off\nset enable_seqscan = off set enable_bitmapscan = off as $$\ndeclare\n  chosen uuid;",
+    replace:
+      "set plan_cache_mode = force_generic_plan\nset enable_seqscan = off set enable_bitmapscan = off as $$\ndeclare\n  chosen uuid;",
+    breaks: "a claim compiles nothing",
+    tests: ["integration/backlog_test.ts: a function that forbids scans"],
   },
 ];

@@ -4718,4 +4718,12 @@ export const SOURCES: Mutant[] = [
     breaks: "a time that no double holds keeps all its digits",
     tests: ["unit/parquet_values_test.ts"],
   },
+  {
+    id: "parquet/large-dictionary",
+    file: "pipeline/sources/local/parquet.ts",
+    find: "Math.min(BATCH_RECORDS, Math.ceil(MAX_BATCH_BYTES / largest))",
+    replace: "BATCH_RECORDS",
+    breaks: "rows that share large texts of a dictionary do not fill the memory",
+    tests: ["unit/sources_parquet_test.ts: Parquet: of rows that share large texts"],
+  },
 ];

@@ -3,7 +3,7 @@ import { parquetWriteBuffer } from "hyparquet-writer";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
 import { DIGITS, digitsOf } from "../../pipeline/numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { previewSource } from "../../pipeline/sources/adapters.ts";
+import { planSource, previewSource, readSource } from "../../pipeline/sources/adapters.ts";
 import type { Unreadable } from "../../pipeline/sources/source.ts";
 import { parquetOfPages } from "../helpers/parquet_pages.ts";
 import { type ReadAll, readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
@@ -925,4 +925,32 @@ Deno.test("Parquet: decimals in lists, structs and maps, and the numbers of JSON
     new Canonicalizer().text(json.records[0]!),
     `{"json":{"a":[9007199254740.993]}}`,
   );
+});
+
+Deno.test("Parquet: of rows that share large texts of a dictionary few are passed on together", async () => {
+  const limits = { maxSpoolBytes: 1 << 30, maxRecordBytes: 1 << 20, allowPrivateHosts: [] };
+  await using folder = await SourceFolder.create({ limits });
+  // a line break in each: none of the rows is flat
+  const texts = ["a", "b", "c"].map((letter) => `${letter}\n${letter.repeat(400_000)}`);
+  const bytes = parquetWriteBuffer({
+    columnData: [
+      { name: "id", type: "INT32", data: Array.from({ length: 200 }, (_, i) => i) },
+      { name: "doc", type: "STRING", data: Array.from({ length: 200 }, (_, i) => texts[i % 3]!) },
+    ],
+  });
+  assert.ok(bytes.byteLength < 200_000, "the texts stand in it once");
+  await folder.write("a.parquet", new Uint8Array(bytes));
+  const source = sourceConf({ type: "file", path: "a.parquet" });
+  const { slices } = await planSource(source, folder.ctx);
+  for (const flat of [true, false]) {
+    let records = 0;
+    for (const slice of slices) {
+      for await (const batch of readSource(source, slice, { ...folder.ctx, flat })) {
+        assert.equal(batch.unparsed, undefined);
+        assert.ok(batch.length <= 25, `${batch.length} records of 400 kB at once`);
+        records += batch.length;
+      }
+    }
+    assert.equal(records, 200);
+  }
 });
