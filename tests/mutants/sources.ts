@@ -4726,4 +4726,12 @@ export const SOURCES: Mutant[] = [
     breaks: "rows that share large texts of a dictionary do not fill the memory",
     tests: ["unit/sources_parquet_test.ts: Parquet: of rows that share large texts"],
   },
+  {
+    id: "sources/arrow-large-dictionary",
+    file: "pipeline/sources/local/arrow.ts",
+    find: "if (text.length < CHUNK_UNITS) continue;",
+    replace: "if (row % 1000 < 999) continue;",
+    breaks: "rows that share large texts of a dictionary become lines, few at a time",
+    tests: ["unit/sources_arrow_test.ts: Arrow: rows that share large texts"],
+  },
 ];

@@ -36,7 +36,11 @@ import {
 } from "@uwdata/flechette";
 import { DIGITS, digitsOf } from "../../pipeline/numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { arrowTypes, decompressLz4Frame } from "../../pipeline/sources/local/arrow.ts";
+import {
+  arrowToNdjson,
+  arrowTypes,
+  decompressLz4Frame,
+} from "../../pipeline/sources/local/arrow.ts";
 import { previewSource } from "../../pipeline/sources/adapters.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
@@ -522,4 +526,33 @@ Deno.test("formats that are not read are refused by their name, with what to do 
   // a text may begin like one of them
   await folder.write("b.csv", "BZh9x,ORC\n1,2\n");
   assert.equal((await readAll({ type: "file", path: "b.csv" }, folder.ctx)).records.length, 1);
+});
+
+Deno.test("Arrow: rows that share large texts of a dictionary become few lines at a time", async () => {
+  const texts = ["a", "b"].map((letter) => letter.repeat(600_000));
+  const ipc = tableToIPC(
+    tableFromColumns({
+      text: columnFromArray(
+        Array.from({ length: 1_000 }, (_, i) => texts[i % 2]!),
+        dictionary(utf8()),
+      ),
+    }),
+    { format: "stream" },
+  )!;
+  // all of its lines together are no text that JavaScript can hold
+  const chunks = arrowToNdjson(
+    async function* () {
+      yield await Promise.resolve(ipc);
+    },
+    { label: "a.arrow", maxBatchBytes: 1 << 28 },
+  );
+  for (let i = 0; i < 3; i++) {
+    const next = await chunks.next();
+    assert.ok(!next.done && next.value.length < 4_000_000);
+    assert.equal(
+      JSON.parse(new TextDecoder().decode(next.value).split("\n")[0]!).text.length,
+      600_000,
+    );
+  }
+  await chunks.return();
 });

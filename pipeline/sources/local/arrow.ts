@@ -42,7 +42,8 @@ const RECORD_BATCH = 3;
 /** Record batches that are decoded together, so that dictionaries are not decoded for each. */
 const GROUP_BYTES = 1 << 24;
 const MAX_METADATA_BYTES = 1 << 26;
-const ROWS_PER_CHUNK = 1_000;
+/** Units of text that are passed on together, about: rows may share a large text of a dictionary, which each of them has again. */
+const CHUNK_UNITS = 1 << 20;
 
 const unused = () => {
   throw new Error("nothing is compressed here");
@@ -427,14 +428,15 @@ function* lines(table: Table, rows: number): Generator<Uint8Array> {
     column: table.getChildAt(i) as Column<unknown>,
     write: writerOf(field),
   }));
-  for (let from = 0; from < rows; from += ROWS_PER_CHUNK) {
-    let text = "";
-    for (let row = from; row < Math.min(rows, from + ROWS_PER_CHUNK); row++) {
-      for (const { start, column, write } of columns) text += start + write(column.at(row));
-      text += columns.length === 0 ? "{}\n" : "}\n";
-    }
+  let text = "";
+  for (let row = 0; row < rows; row++) {
+    for (const { start, column, write } of columns) text += start + write(column.at(row));
+    text += columns.length === 0 ? "{}\n" : "}\n";
+    if (text.length < CHUNK_UNITS) continue;
     yield encoder.encode(text);
+    text = "";
   }
+  if (text !== "") yield encoder.encode(text);
 }
 
 /** The JSON text of a value as the library gives it. */
